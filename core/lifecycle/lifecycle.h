@@ -1,0 +1,154 @@
+/*
+ * lifecycle.h: pods and containers as the RPC services see them. Each function is one CRI operation in blocking form,
+ * run on the worker thread of the request; it honours the call's deadline and cancellation as its comment says, and
+ * never waits for another object's lock. Ids given by clients may be unique prefixes ("truncated") of at least one
+ * character; ambiguity is CRIO_E_INVALID, absence CRIO_E_NOT_FOUND unless said otherwise.
+ */
+#ifndef LIFECYCLE_LIFECYCLE_H
+#define LIFECYCLE_LIFECYCLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/exec/call.h"
+#include "core/lifecycle/config.h"
+
+struct lifecycle;
+struct pod;
+struct container;
+
+/* What lifecycle stands on; all outlive it. */
+struct conf;
+struct images;
+struct plugins;
+struct loop;
+struct workers;
+struct lifecycle_args {
+	struct conf *conf;
+	struct images *images;
+	struct plugins *plugins;
+	struct loop *loop;
+	struct workers *workers;
+};
+/* Restores what earlier runs left (recover.c): known pods and containers, half-done work rolled back. */
+int lifecycle_new(const struct lifecycle_args *args, crio_call *call, struct lifecycle **ret, crio_err *err);
+/* Containers keep running. */
+void lifecycle_free(struct lifecycle *lc);
+
+/* ---- pods ---- */
+
+enum pod_state { POD_READY = 0, POD_NOTREADY = 1 }; /* numbers of the CRI */
+
+/* A retry of a request that is done or in progress gets the same id (contract: semantics A). When the caller gives up
+ * the work goes on to a stable state and waits for the retry. ret_id: full id, the caller's. */
+int pod_run(struct lifecycle *lc, crio_call *call, const struct pod_config *config, const char *runtime_handler,
+	    char **ret_id, crio_err *err);
+/* Idempotent; an unknown id is success. */
+int pod_stop(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err);
+int pod_remove(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err);
+
+/* A copy of what a pod is now, made under its lock. Pointers are into the pod, which it holds a reference of; fields
+ * that can change are copied. */
+struct pod_status {
+	struct pod *pod;
+	const char *id, *name;
+	const struct pod_config *config;  /* never changes after the pod is created; annotations filtered */
+	const char *runtime_handler;
+	enum pod_state state;
+	int64_t created_ns;
+	struct strv ips;
+	char *netns_path;                 /* "" host network */
+	char *plugins;                    /* "runtime=crun storage=overlay network=cni", and why; see plugin/select.h */
+	char *info_json;                  /* verbose details, only when asked for; else NULL */
+};
+void pod_status_release(struct pod_status *s);
+int pod_status(struct lifecycle *lc, const char *id, bool verbose, struct pod_status *ret, crio_err *err);
+
+/* ---- containers ---- */
+
+enum container_state { CONTAINER_CREATED = 0, CONTAINER_RUNNING = 1, CONTAINER_EXITED = 2, CONTAINER_UNKNOWN = 3 }; /* CRI */
+
+int container_create(struct lifecycle *lc, crio_call *call, const char *pod_id, const struct container_config *config,
+		     char **ret_id, crio_err *err);
+int container_start(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err);
+/* Idempotent; unknown is success. timeout_s of grace after the stop signal, then KILL; 0: KILL at once. */
+int container_stop(struct lifecycle *lc, crio_call *call, const char *id, int64_t timeout_s, crio_err *err);
+int container_remove(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err);
+
+struct container_status {
+	struct container *container;
+	const char *id, *name, *pod_id;
+	const struct container_config *config;
+	enum container_state state;
+	int64_t created_ns, started_ns, finished_ns; /* 0: not yet */
+	int32_t exit_code;                /* -1 unknown; meaningful when EXITED */
+	const char *reason;               /* "", "Completed", "Error", "OOMKilled"; static */
+	char *message;                    /* of a failed start */
+	const char *image_id;             /* 64 hex */
+	const char *image_ref;            /* repo@digest, or the id */
+	const char *image_name;           /* what the client named */
+	char *log_path;                   /* absolute; "" none */
+	struct resources resources;       /* as in force */
+	pid_t pid;                        /* 0 unless created or running */
+	int64_t uid;                      /* of the process, resolved; -1 unknown */
+	int64_t gid;
+	int64_t *groups;
+	size_t n_groups;
+	const char *stop_signal;
+	char *info_json;                  /* verbose, else NULL */
+};
+void container_status_release(struct container_status *s);
+int container_status(struct lifecycle *lc, const char *id, bool verbose, struct container_status *ret, crio_err *err);
+
+int container_update(struct lifecycle *lc, crio_call *call, const char *id, const struct resources *r, crio_err *err);
+int container_reopen_log(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err);
+
+#define EXEC_OUTPUT_MAX (16u << 20) /* bytes kept of each stream, as CRI-O keeps; the rest is drained */
+struct exec_result {
+	int32_t exit_code;
+	struct buf out, err;
+};
+void exec_result_release(struct exec_result *r);
+/* timeout_s <= 0: none. A time-out is no error: exit code -1 and "command timed out" on err. */
+int container_exec_sync(struct lifecycle *lc, crio_call *call, const char *id, const struct strv *cmd, int64_t timeout_s,
+			struct exec_result *ret, crio_err *err);
+
+/* ---- lists ---- */
+
+struct list_filter {
+	const char *id;        /* "" all; truncated ids are fine, no match is an empty list */
+	const char *pod_id;    /* containers only */
+	int state;             /* -1 all */
+	const struct kvs *labels; /* all must match; NULL none */
+};
+/* References to what matches, in order of creation, newest last; released with *_unref. Never waits for an object's job. */
+int pods_list(struct lifecycle *lc, const struct list_filter *f, struct pod ***ret, size_t *ret_n, crio_err *err);
+int containers_list(struct lifecycle *lc, const struct list_filter *f, struct container ***ret, size_t *ret_n, crio_err *err);
+void pod_unref(struct pod *p);
+void container_unref(struct container *c);
+int pod_status_of(struct pod *p, bool verbose, struct pod_status *ret, crio_err *err);
+int container_status_of(struct container *c, bool verbose, struct container_status *ret, crio_err *err);
+
+/*
+ * A place for the RPC layer to keep an object's list entry in wire form. wire_get returns the cached bytes (a reference)
+ * or NULL when there are none or the object has changed since; wire_put stores bytes made from a status whose
+ * `version` was read before. Thread-safe.
+ */
+struct wire {
+	_Atomic int refs;
+	size_t n;
+	unsigned char p[];
+};
+struct wire *wire_new(size_t n); /* one reference; NULL without memory */
+void wire_unref(struct wire *w);
+struct wire *pod_wire_get(struct pod *p, uint64_t *ret_version);
+void pod_wire_put(struct pod *p, uint64_t version, struct wire *w);
+struct wire *container_wire_get(struct container *c, uint64_t *ret_version);
+void container_wire_put(struct container *c, uint64_t version, struct wire *w);
+
+/* ---- the node ---- */
+
+/* NetworkReady of the default network. Strings are the caller's. Never runs a program. */
+int lifecycle_network_ready(struct lifecycle *lc, bool *ret_ready, char **ret_reason, char **ret_message, crio_err *err);
+
+#endif

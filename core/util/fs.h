@@ -1,0 +1,81 @@
+/*
+ * fs.h: the one place that opens paths somebody else had a say in. Everything in a root file system, a layer or a
+ * volume goes through fs_open_in(), which resolves inside a directory descriptor (openat2, RESOLVE_IN_ROOT and no
+ * magic links): no "..", absolute link or race leads out of it. tests/lint refuses open-by-string elsewhere in core
+ * folders that handle such trees.
+ *
+ * Also the durable-write rules for our own files. All descriptors are close-on-exec.
+ */
+#ifndef UTIL_FS_H
+#define UTIL_FS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "core/util/str.h"
+
+/* Opens `path` below dirfd, links resolved as if dirfd were "/". flags as open(2); O_CLOEXEC is added. Returns the fd,
+ * or a negative code. */
+int fs_open_in(int dirfd, const char *path, int flags, mode_t mode, crio_err *err);
+/* The same but refuses any symbolic link on the way (RESOLVE_NO_SYMLINKS|BENEATH): for layers being unpacked. */
+int fs_open_beneath(int dirfd, const char *path, int flags, mode_t mode, crio_err *err);
+/* Makes each missing directory of path below dirfd (RESOLVE_IN_ROOT), mode 0755 owner root; returns an O_PATH fd. */
+int fs_mkdirs_in(int dirfd, const char *path, mode_t mode, crio_err *err);
+
+/* mkdir -p of an absolute path of our own configuration. */
+int fs_mkdir_p(const char *path, mode_t mode, crio_err *err);
+
+/* Whole regular file, at most `limit` bytes (more: CRIO_E_EXHAUSTED); FIFOs, devices and directories are refused without
+ * blocking. The text is the caller's, NUL-terminated; *ret_n may be NULL. */
+int fs_read_file(int dirfd, const char *path, size_t limit, char **ret, size_t *ret_n, crio_err *err);
+int fs_read_fd(int fd, size_t limit, char **ret, size_t *ret_n, crio_err *err);
+/* Small files of proc, sys and cgroup: one read of at most n-1 bytes into p, newline at the end cut. Returns bytes or a
+ * negative code. */
+ssize_t fs_read_small(int dirfd, const char *path, char *p, size_t n, crio_err *err);
+/* One write(2) to an existing file (cgroup, proc). */
+int fs_write_small(int dirfd, const char *path, const char *text, crio_err *err);
+
+/* How much a new file must survive. */
+enum fs_durability {
+	FS_RUN,   /* this boot: no fsync */
+	FS_KEEP   /* power loss: fsync of the file before rename and of the directory after */
+};
+/* Replaces dir/name at once: temporary file beside it (O_EXCL, random name), write, [fsync], rename, [fsync]. */
+int fs_write_file(int dirfd, const char *name, const void *p, size_t n, mode_t mode, enum fs_durability d, crio_err *err);
+int fs_write_path(const char *path, const void *p, size_t n, mode_t mode, enum fs_durability d, crio_err *err);
+
+/* Removes the tree `name` below dirfd, never leaving it, not crossing mounts; absent is success. */
+int fs_rm_rf(int dirfd, const char *name, crio_err *err);
+/* rmdir/unlink of an absolute path of our own; absent is success. */
+int fs_unlink(const char *path, crio_err *err);
+
+int fs_write_all(int fd, const void *p, size_t n, crio_err *err);
+/* pread/read until n bytes or end; returns the count. */
+ssize_t fs_read_all(int fd, void *p, size_t n, crio_err *err);
+
+/* Whole-file lock by open file description (excludes fcntl locks of other programs), polled until deadline_ns
+ * (monotonic, INT64_MAX none; 0 one try: UNAVAILABLE). Unlocks when the fd is closed. */
+int fs_lock(int fd, bool exclusive, int64_t deadline_ns, crio_err *err);
+int fs_unlock(int fd);
+
+/* Is something mounted exactly at path? Negative code when it cannot be told. */
+int fs_is_mountpoint(int dirfd, const char *path, crio_err *err);
+/* umount2(path, MNT_DETACH|UMOUNT_NOFOLLOW); not mounted or absent is success. */
+int fs_umount(const char *path, crio_err *err);
+
+/* "a/b", freed by the caller; NULL without memory. Format like printf. */
+char *path_fmt(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* True for a single path component that is not "", ".", ".." and has no '/'. */
+bool path_is_name(const char *s);
+/* Absolute and without ".." components. */
+bool path_is_clean_abs(const char *s);
+
+int64_t now_mono_ns(void);
+int64_t now_real_ns(void);
+/* RFC 3339 with nanoseconds, UTC ("2026-01-02T03:04:05.000000006Z"). */
+void time_format(int64_t real_ns, char ret[40]);
+bool time_parse(const char *s, int64_t *ret_real_ns);
+
+#endif
