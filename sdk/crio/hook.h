@@ -47,6 +47,10 @@ struct crio_hook_out {
 	struct crio_map evict;        /* container id -> reason */
 };
 
+struct crio_hook_no_args {
+	uint32_t size;
+	uint32_t reserved;
+};
 struct crio_hook_stages_out {
 	uint32_t size;
 	uint32_t stages;
@@ -54,7 +58,7 @@ struct crio_hook_stages_out {
 
 struct crio_hook_ops {
 	/* C    Which stages this instance wants; asked after open and after reload. */
-	int (*stages)(void *self, crio_call *call, struct crio_hook_stages_out *out, crio_err *err);
+	int (*stages)(void *self, crio_call *call, const struct crio_hook_no_args *args, struct crio_hook_stages_out *out, crio_err *err);
 	/* M    */
 	int (*run)(void *self, crio_call *call, const struct crio_hook_args *args, struct crio_hook_out *out, crio_err *err);
 };

@@ -56,6 +56,10 @@ struct crio_network_out {
 	struct crio_strs ips;          /* text, without prefix length; the primary one first */
 	const char *result_json;       /* CNI result (of the version of the network), kept by the core */
 };
+struct crio_network_no_args {
+	uint32_t size;
+	uint32_t reserved;
+};
 struct crio_network_no_out {
 	uint32_t size;
 	uint32_t reserved;
@@ -92,7 +96,7 @@ struct crio_network_ops {
 	/* C ?  Still as set up? */
 	int (*check)(void *self, crio_call *call, const struct crio_network_args *args, struct crio_network_no_out *out, crio_err *err);
 	/* C    From memory: never runs a program. */
-	int (*status)(void *self, crio_call *call, struct crio_network_status_out *out, crio_err *err);
+	int (*status)(void *self, crio_call *call, const struct crio_network_no_args *args, struct crio_network_status_out *out, crio_err *err);
 	/* M ?  Removes attachments that nobody wants. */
 	int (*gc)(void *self, crio_call *call, const struct crio_network_gc_args *args, struct crio_network_no_out *out, crio_err *err);
 };
