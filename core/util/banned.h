@@ -12,6 +12,7 @@
  * (use exec/spawn.h). setenv, putenv, chdir, umask: process-wide (umask is set once in main, which does not include
  * this through a poisoned name). alloca: no limit. */
 #if !defined(__cplusplus) && !defined(CRIO_ALLOW_BANNED)
+#undef alloca /* a macro in glibc; poisoning a defined one is a warning */
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok system popen fork alloca tmpnam mktemp gets
 #endif
 
