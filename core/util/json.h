@@ -27,7 +27,7 @@ int json_read_file(int dirfd, const char *path, size_t limit, struct json_object
 struct json_object *json_get(const struct json_object *o, const char *key);
 const char *json_str(const struct json_object *o, const char *key);            /* "" when absent */
 int64_t json_int(const struct json_object *o, const char *key, int64_t dflt);
-bool json_bool(const struct json_object *o, const char *key, bool dflt);
+bool json_flag(const struct json_object *o, const char *key, bool dflt);
 struct json_object *json_obj(const struct json_object *o, const char *key);    /* object or NULL */
 struct json_object *json_arr(const struct json_object *o, const char *key);    /* array or NULL */
 /* Walks "a.b.c". */
