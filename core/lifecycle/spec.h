@@ -1,0 +1,139 @@
+/*
+ * spec.h: the OCI runtime spec (config.json) of a container and of a pod, made from what the client asked for, the
+ * image's config and the daemon's configuration. The only place that builds one. Everything in spec_args is borrowed
+ * for the call; NULL strings are taken as "". Thread-safe: no state but the clamp and cgroup facts of this process.
+ *
+ * Besides the document, making it has effects inside the container's own tree and run directory, as the runtime needs
+ * them: the working directory, image volumes, /etc and /etc/mtab are made in the root file system; passwd and group
+ * files with the container's user are written to the run directory when the image lacks the entry; missing sources of
+ * bind mounts are made on the host. All paths inside the root go through util/fs.h's confined open.
+ */
+#ifndef LIFECYCLE_SPEC_H
+#define LIFECYCLE_SPEC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/image/image.h"
+#include "core/lifecycle/config.h"
+#include "core/util/json.h"
+
+struct spec_ulimit {
+	const char *name;                 /* "nofile" or "RLIMIT_NOFILE" */
+	uint64_t soft, hard;              /* UINT64_MAX: unlimited */
+};
+/* A device row of the configuration ("host:container:perm"), parsed by device_parse(). */
+struct spec_device {
+	const char *host_path, *container_path, *permissions;
+};
+
+enum spec_image_volumes { SPEC_VOLUMES_MKDIR = 0, SPEC_VOLUMES_BIND, SPEC_VOLUMES_IGNORE };
+
+/* What crio.conf says, of the container's runtime handler where that may say it. */
+struct spec_defaults {
+	const struct strv *default_capabilities;  /* "CHOWN" or "CAP_CHOWN"; NULL none */
+	bool add_inheritable_capabilities;
+	const struct strv *default_env;
+	const struct spec_ulimit *ulimits;
+	size_t n_ulimits;
+	const struct spec_device *devices;        /* additional_devices */
+	size_t n_devices;
+	const struct strv *allowed_devices;       /* for the devices annotation; host paths */
+	bool device_ownership_from_security_context;
+	bool privileged_without_host_devices;
+	bool read_only;                           /* root read-only, tmpfs on /run /tmp /var/tmp */
+	int64_t pids_limit;                       /* <= 0: none written */
+	int64_t min_memory;                       /* container_min_memory of the handler; 0: 12 MiB */
+	const char *seccomp_profile;              /* path; "" built-in; "unconfined" off (handler's, else global) */
+	const char *privileged_seccomp_profile;   /* path; "" none */
+	const char *bind_mount_prefix;
+	const struct strv *absent_mount_sources_to_reject;
+	enum spec_image_volumes image_volumes;
+	const char *storage_root;                 /* mounts that contain it become rslave, so unmounts propagate */
+	const char *timezone;                     /* "" off, "Local", or a zone name */
+	bool systemd_cgroup;
+	bool apparmor;                            /* the kernel has it on */
+	const char *apparmor_profile;
+	const struct kvs *default_annotations;    /* of the handler; the pod's win */
+	const struct strv *allowed_annotations;   /* handler's and workload's; see annotations.h */
+	const struct spec_workload *workload;     /* activated one, or NULL */
+};
+
+/* CPU resources of a workload (crio.runtime.workloads); 0 and "" unset. */
+struct spec_workload {
+	const char *annotation_prefix;
+	uint64_t cpu_shares, cpu_period;
+	int64_t cpu_quota, cpu_limit_milli;
+	const char *cpuset;
+};
+
+struct spec_args {
+	const struct pod_config *pod;             /* annotations already filtered (annotations_filter) */
+	const struct container_config *container; /* the same; NULL for spec_pod */
+	const struct image *image;                /* NULL for spec_pod without infra container */
+	const struct spec_defaults *conf;
+
+	const char *id, *name;                    /* the container's; for a pod: its id and the infra container's name */
+	const char *pod_id, *pod_name;            /* pod_name: k8s_<pod>_... */
+	const char *runtime_handler;              /* as requested, "" default */
+	int64_t created_ns;
+
+	int rootfs_fd;                            /* the mounted root, O_PATH|O_DIRECTORY; -1 for a spoofed pod */
+	const char *rootfs_path;
+	const char *run_dir;                      /* <runroot>/<driver>-containers/<id>/userdata, absolute, exists */
+
+	/* The pod's pinned namespaces; "" when the pod uses the host's. */
+	const char *netns, *ipcns, *utsns, *userns;
+	const char *pidns;                        /* pod's or target's pid namespace to join; "": by ns.pid */
+	const char *cgroup_parent;
+
+	/* The pod's files; "" none. */
+	const char *hostname;                     /* resolved: what uname says in the pod */
+	const char *resolv_path, *hostname_path, *shm_path, *containerenv_path;
+	const char *log_path;                     /* absolute */
+	const struct strv *ips;                   /* of the pod, NULL none */
+
+	/* Where image volumes are mounted: one host path for each of container->mounts, NULL or "" for bind mounts. */
+	const char *const *image_mounts;
+	bool runtime_rro, runtime_idmap;          /* `features` of the runtime */
+	const char *platform_runtime_path;
+
+	/* Pods only. */
+	bool spoofed;                             /* no infra process */
+	const char *pause_command;                /* of the infra container */
+	const char *cni_result;                   /* JSON text, "" none */
+};
+
+/* What was decided on the way, for ContainerStatus and for the annotations of later updates. */
+struct spec_info {
+	uint32_t uid, gid;
+	uint32_t *groups;
+	size_t n_groups;
+	char *stop_signal;                        /* "" default */
+	char *seccomp_ref;                        /* "Unconfined", "RuntimeDefault" or a path */
+	bool privileged;
+};
+void spec_info_release(struct spec_info *i);
+#define cleanup_spec_info CLEANUP(spec_info_release)
+
+/* The container's spec. The caller puts *ret; ret_info may be NULL. INVALID: the request cannot work as it is. */
+int spec_container(const struct spec_args *a, struct json_object **ret, struct spec_info *ret_info, crio_err *err);
+/* The pod's own: with CRI-O's annotations; a process only when it is not spoofed. */
+int spec_pod(const struct spec_args *a, struct json_object **ret, struct spec_info *ret_info, crio_err *err);
+
+/* Replaces linux.resources (and nothing else) by what UpdateContainerResources asks for: fields that are 0 or ""
+ * keep their value. Also returns the JSON that `runtime update -r -` takes. */
+int spec_update_resources(struct json_object *spec, const struct resources *r, int64_t min_memory, char **ret_update,
+			  crio_err *err);
+/* linux.resources of a spec, as the CRI reports them. ret is initialised by the call. */
+int spec_get_resources(const struct json_object *spec, struct resources *ret, crio_err *err);
+
+/* "host[:container[:perm]]"; a view with copies in buf (at least strlen(s)+1 bytes). */
+int device_parse(const char *s, char *buf, size_t n, struct spec_device *ret, crio_err *err);
+
+/* Limits of a request that a client's size limits do not give: counts and lengths of labels, env, mounts, paths.
+ * Control bytes in names, hostname, env names, HOME, paths are INVALID. Checked before anything is made. */
+int pod_config_check(const struct pod_config *c, crio_err *err);
+int container_config_check(const struct container_config *c, crio_err *err);
+
+#endif
