@@ -147,7 +147,9 @@ struct crio_spawn {
 enum crio_spawn_flags {
 	CRIO_SPAWN_CAPTURE = 1 << 0,  /* run to its end, collect output; killed with its process group at the deadline */
 	CRIO_SPAWN_DETACHED = 1 << 1, /* return at once with pid and pidfd; the host still reaps it */
-	CRIO_SPAWN_NEW_SESSION = 1 << 2
+	CRIO_SPAWN_NEW_SESSION = 1 << 2,
+	CRIO_SPAWN_OWNED = 1 << 3     /* with DETACHED: the host does not reap it; the plugin must, once, with
+	                                 waitid(P_PIDFD, pidfd, ..., WEXITED), and so learns its exit code */
 };
 
 struct crio_spawned {

@@ -164,6 +164,9 @@ struct crio_runtime_exec_ref {
 struct crio_runtime_exec_exit {
 	uint32_t size;
 	int32_t exit_code;            /* 0..255; 128+signal */
+	int32_t not_started;          /* 1: the runtime could not run the command; exit_code is the runtime's, 126, 127 or 255 */
+	int32_t reserved;
+	const char *message;          /* then: what the runtime said (it went to stderr_fd too); NULL or "" otherwise */
 };
 
 struct crio_runtime_resize_args {
