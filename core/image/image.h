@@ -18,7 +18,6 @@
 struct conf;
 struct plugins;
 struct store;
-struct workers;
 struct images;
 
 /* ---- one image ---- */
@@ -54,7 +53,7 @@ struct image {
 struct image *image_ref(struct image *im);
 void image_unref(struct image *im); /* NULL is fine */
 static inline void image_unrefp(struct image **im) { image_unref(*im); }
-#define cleanup_image CLEANUP(image_unrefp)
+#define cleanup_image_ref CLEANUP(image_unrefp)
 
 /* What ContainerStatus and PullImage call the image reference: a repo digest, or the id when it has none. Borrowed. */
 const char *image_ref_of(const struct image *im);
@@ -62,18 +61,19 @@ const char *image_ref_of(const struct image *im);
 /* ---- the catalogue ---- */
 
 struct images_args {
-	struct conf *conf;
+	const struct conf *conf;  /* referenced */
 	struct plugins *plugins;
-	struct workers *workers;  /* NULL: layers are fetched one after the other */
-	const char *auth_file;    /* NULL: the default places; used by tests */
+	const char *auth_file;    /* NULL: the default places (auth.json and so on); tests */
+	const char *certs_dir;    /* NULL: /etc/containers/certs.d, then /etc/docker/certs.d; tests */
 };
-/* Opens the default store and every other store that the configuration names or that an earlier run made. All of args
+/* Opens the default store and every other store that the configuration names or that an earlier run made. Plugins
  * outlive it. A store that is not the default and cannot be opened is logged and left out. */
 int images_new(const struct images_args *args, crio_call *call, struct images **ret, crio_err *err);
 /* Pulls must have ended. Closes the stores. NULL is fine. */
 void images_free(struct images *is);
-/* After the configuration was reloaded: pins, registries, authentication. */
-int images_reload(struct images *is, crio_err *err);
+/* After the configuration was reloaded: pins, registries.conf, authentication. conf is referenced. On failure what was in
+ * force stays. */
+int images_reload(struct images *is, const struct conf *conf, crio_err *err);
 
 /* The store of a storage driver ("overlay"; "" the default), opened on first use. Borrowed: lives as long as `is`.
  * NOT_FOUND when there is no such plugin. */
