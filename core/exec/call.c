@@ -80,7 +80,10 @@ static int64_t after(int64_t timeout_ns)
 crio_call *call_sub(crio_call *parent, int64_t timeout_ns)
 {
 	int64_t d = after(timeout_ns);
-	crio_call *c = make(parent->name, d < parent->deadline_ns ? d : parent->deadline_ns);
+	crio_call *c;
+	if (!parent)
+		return call_new("background", d);
+	c = make(parent->name, d < parent->deadline_ns ? d : parent->deadline_ns);
 	if (!c)
 		return NULL;
 	memcpy(c->id, parent->id, sizeof(c->id));

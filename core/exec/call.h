@@ -14,7 +14,8 @@
 
 /* deadline_ns: monotonic. NULL without memory. The name ("RunPodSandbox") is copied. */
 crio_call *call_new(const char *name, int64_t deadline_ns);
-/* Ends at the earlier of the parent's deadline and timeout_ns from now (<= 0: the parent's); cancelled with it. */
+/* Ends at the earlier of the parent's deadline and timeout_ns from now (<= 0: the parent's); cancelled with it. Without a parent (NULL) it is a call
+ * of its own: work that no request asked for. */
 crio_call *call_sub(crio_call *parent, int64_t timeout_ns);
 /* As call_sub, but without the parent's cancellation or deadline: for work that must go on (clean-up). */
 crio_call *call_detached(crio_call *like, int64_t timeout_ns);

@@ -14,7 +14,7 @@
 int resolv_text(const struct strv *servers, const struct strv *searches, const struct strv *options, const char *host_path,
 		char **ret, crio_err *err);
 
-/* A host name for sethostname and /etc/hostname: 1 to 63 bytes (kernel: 64) of letters, digits, '-', '.', '_'. */
+/* A host name for sethostname and /etc/hostname: 1 to 64 bytes of letters, digits, '-', '.', '_'. */
 int hostname_check(const char *name, crio_err *err);
 /* "name\n", checked. */
 int hostname_text(const char *name, char **ret, crio_err *err);

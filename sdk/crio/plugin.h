@@ -211,7 +211,8 @@ struct crio_host {
 	int64_t (*now_ns)(void);                      /* monotonic */
 	int (*cancelled)(crio_call *call);            /* 1 once the deadline has passed or the caller has given up */
 	int (*cancel_fd)(crio_call *call);            /* becomes readable then; the host's; -1 without descriptors */
-	/* A child call of the same cancellation whose deadline is at most timeout_ns away; free with call_free. */
+	/* A child call of the same cancellation whose deadline is at most timeout_ns away; free with call_free. call NULL: a
+	 * call of its own, for work that no operation asked for and for clean-up after one that has ended. */
 	crio_call *(*call_sub)(crio_call *call, int64_t timeout_ns);
 	void (*call_free)(crio_call *call);           /* only for calls from call_sub */
 
