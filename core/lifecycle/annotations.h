@@ -69,8 +69,11 @@
 
 /* May this name stand in allowed_annotations? */
 bool annotation_known(const char *name);
-/* Removes from m every annotation that CRI-O or a runtime would act on and `allowed` does not have (prefix match, V1 and V2
- * forms of a name count as one). */
+/* True unless CRI-O or a runtime would act on key and `allowed` (names; NULL none) does not have it. Prefix match; the V1
+ * and V2 forms of a name count as one. _filter removes the keys that are not. */
+/* One that the daemon itself writes into config.json and reads at recovery: a client's of that name is not written flat. */
+bool annotation_reserved(const char *key);
+bool annotation_allowed(const char *key, const struct strv *allowed);
 int annotations_filter(struct kvs *m, const struct strv *allowed, crio_err *err);
 /* The value by V2 name, V2 form first; container ("" pod-wide): "<name>/<container>" or the old "<name>.<container>".
  * NULL: absent. */

@@ -15,7 +15,6 @@ struct clamp {
 	uint64_t bounding;        /* capability mask */
 	bool sys_resource;        /* CAP_SYS_RESOURCE effective */
 	int oom_score_adj;        /* of this process: the lowest it may give without it */
-	bool cgroup_writable;
 };
 /* Facts about this process, read at the first call. Thread-safe. */
 const struct clamp *clamp_get(void);

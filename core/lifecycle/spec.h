@@ -14,64 +14,24 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/conf/conf.h"
 #include "core/image/image.h"
 #include "core/lifecycle/config.h"
 #include "core/util/json.h"
 
-struct spec_ulimit {
-	const char *name;                 /* "nofile" or "RLIMIT_NOFILE" */
-	uint64_t soft, hard;              /* UINT64_MAX: unlimited */
-};
-/* A device row of the configuration ("host:container:perm"), parsed by device_parse(). */
+/* A device row of the configuration or an annotation ("host:container:perm"), parsed by device_parse(). */
 struct spec_device {
 	const char *host_path, *container_path, *permissions;
-};
-
-enum spec_image_volumes { SPEC_VOLUMES_MKDIR = 0, SPEC_VOLUMES_BIND, SPEC_VOLUMES_IGNORE };
-
-/* What crio.conf says, of the container's runtime handler where that may say it. */
-struct spec_defaults {
-	const struct strv *default_capabilities;  /* "CHOWN" or "CAP_CHOWN"; NULL none */
-	bool add_inheritable_capabilities;
-	const struct strv *default_env;
-	const struct spec_ulimit *ulimits;
-	size_t n_ulimits;
-	const struct spec_device *devices;        /* additional_devices */
-	size_t n_devices;
-	const struct strv *allowed_devices;       /* for the devices annotation; host paths */
-	bool device_ownership_from_security_context;
-	bool privileged_without_host_devices;
-	bool read_only;                           /* root read-only, tmpfs on /run /tmp /var/tmp */
-	int64_t pids_limit;                       /* <= 0: none written */
-	int64_t min_memory;                       /* container_min_memory of the handler; 0: 12 MiB */
-	const char *seccomp_profile;              /* path; "" built-in; "unconfined" off (handler's, else global) */
-	const char *privileged_seccomp_profile;   /* path; "" none */
-	const char *bind_mount_prefix;
-	const struct strv *absent_mount_sources_to_reject;
-	enum spec_image_volumes image_volumes;
-	const char *storage_root;                 /* mounts that contain it become rslave, so unmounts propagate */
-	const char *timezone;                     /* "" off, "Local", or a zone name */
-	bool systemd_cgroup;
-	bool apparmor;                            /* the kernel has it on */
-	const char *apparmor_profile;
-	const struct kvs *default_annotations;    /* of the handler; the pod's win */
-	const struct strv *allowed_annotations;   /* handler's and workload's; see annotations.h */
-	const struct spec_workload *workload;     /* activated one, or NULL */
-};
-
-/* CPU resources of a workload (crio.runtime.workloads); 0 and "" unset. */
-struct spec_workload {
-	const char *annotation_prefix;
-	uint64_t cpu_shares, cpu_period;
-	int64_t cpu_quota, cpu_limit_milli;
-	const char *cpuset;
 };
 
 struct spec_args {
 	const struct pod_config *pod;             /* annotations already filtered (annotations_filter) */
 	const struct container_config *container; /* the same; NULL for spec_pod */
 	const struct image *image;                /* NULL for spec_pod without infra container */
-	const struct spec_defaults *conf;
+	const struct conf *conf;
+	const struct conf_runtime *runtime;       /* the handler's; never NULL */
+	const struct conf_workload *workload;     /* the activated one, or NULL */
+	const struct strv *allowed_annotations;   /* the handler's and the workload's (annotations.h); NULL none */
 
 	const char *id, *name;                    /* the container's; for a pod: its id and the infra container's name */
 	const char *pod_id, *pod_name;            /* pod_name: k8s_<pod>_... */
@@ -100,7 +60,6 @@ struct spec_args {
 
 	/* Pods only. */
 	bool spoofed;                             /* no infra process */
-	const char *pause_command;                /* of the infra container */
 	const char *cni_result;                   /* JSON text, "" none */
 };
 

@@ -1,7 +1,7 @@
 /*
- * user.h: users and groups of an image. The files are the image's: they are opened confined, without following a last
- * link, regular files only, 1 MiB and 4 KiB a line at most; a line that breaks a rule is skipped, a file that does is
- * an error only where a name must be looked up.
+ * user.h: users and groups of an image. The files are the image's: they are opened confined to its root, regular
+ * files only (a FIFO or device is never opened), 1 MiB and 4 KiB a line at most; a line that breaks a rule is skipped, a
+ * file that does is an error only where a name must be looked up.
  */
 #ifndef LIFECYCLE_USER_H
 #define LIFECYCLE_USER_H
