@@ -173,10 +173,10 @@ int workers_run(struct workers *w, enum work_class c, void (*fn)(void *arg), voi
 	return 0;
 }
 
-void workers_abandon(struct workers *w, enum work_class c)
+void workers_abandon(struct workers *w, enum work_class c, int n)
 {
 	cleanup_unlock pthread_mutex_t *g = lock(&w->lock);
-	w->pools[c].abandoned++;
+	w->pools[c].abandoned += n;
 }
 
 int workers_free(struct workers *w, int64_t timeout_ns)
