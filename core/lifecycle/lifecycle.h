@@ -41,7 +41,7 @@ enum pod_state { POD_READY = 0, POD_NOTREADY = 1 }; /* numbers of the CRI */
 
 /* A retry of a request that is done or in progress gets the same id (contract: semantics A). When the caller gives up
  * the work goes on to a stable state and waits for the retry. ret_id: full id, the caller's. */
-int pod_run(struct lifecycle *lc, crio_call *call, const struct pod_config *config, const char *runtime_handler,
+int pod_run(struct lifecycle *lc, crio_call *call, struct pod_config *config, const char *runtime_handler,
 	    char **ret_id, crio_err *err);
 /* Idempotent; an unknown id is success. */
 int pod_stop(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err);
@@ -68,7 +68,7 @@ int pod_status(struct lifecycle *lc, const char *id, bool verbose, struct pod_st
 
 enum container_state { CONTAINER_CREATED = 0, CONTAINER_RUNNING = 1, CONTAINER_EXITED = 2, CONTAINER_UNKNOWN = 3 }; /* CRI */
 
-int container_create(struct lifecycle *lc, crio_call *call, const char *pod_id, const struct container_config *config,
+int container_create(struct lifecycle *lc, crio_call *call, const char *pod_id, struct container_config *config,
 		     char **ret_id, crio_err *err);
 int container_start(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err);
 /* Idempotent; unknown is success. timeout_s of grace after the stop signal, then KILL; 0: KILL at once. */

@@ -106,6 +106,23 @@ static int load_by_name(struct plugins *p, enum crio_kind kind, const char *name
 	return not_found(p, kind, name, err);
 }
 
+bool plugins_has(struct plugins *p, enum crio_kind kind, const char *name)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&p->lock);
+	for (struct module *m = p->modules; m; m = m->next)
+		if (m->kind == kind && str_eq(m->name, name))
+			return true;
+	return false;
+}
+
+bool plugins_has_option(struct plugins *p, enum crio_kind kind, const char *name, const char *option)
+{
+	struct module *m = NULL;
+	if (load_by_name(p, kind, name, &m, NULL) < 0)
+		return false;
+	return m->desc.options_n && pluginopts_find(m->desc.options, m->desc.options_n, option);
+}
+
 static void inst_free(struct plugin_inst *in)
 {
 	size_t it = 0;

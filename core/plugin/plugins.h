@@ -52,6 +52,11 @@ bool plugin_inst_has_op(const struct plugin_inst *in, const char *op); /* "exec_
 typedef void (*plugin_event_fn)(void *arg, struct plugin_inst *in, int type, const void *event);
 void plugin_inst_listen(struct plugin_inst *in, plugin_event_fn fn, void *arg);
 
+/* Is there a file (or linked-in plugin) of that name? Says nothing about its soundness. */
+bool plugins_has(struct plugins *p, enum crio_kind kind, const char *name);
+/* Does the plugin declare that option? Loads it; false when it cannot be loaded. */
+bool plugins_has_option(struct plugins *p, enum crio_kind kind, const char *name, const char *option);
+
 /* What is there, for `crio plugins list`. */
 struct plugin_info {
 	enum crio_kind kind;
