@@ -155,8 +155,8 @@ int rpc_server_new(const struct rpc_args *args, struct rpc_server **ret, crio_er
 	if (!s->args.socket_path || !s->args.version)
 		r = err_nomem(err);
 	if (!r && !s->args.http) {
-		r = http_new(&s->http, err);
-		s->args.http = http_add;
+		r = http1_new(&s->http, err);
+		s->args.http = http1_add;
 		s->args.http_arg = s->http;
 	}
 	if (!r)
@@ -283,7 +283,7 @@ void rpc_server_free(struct rpc_server *s)
 	if (s->server && !s->shut_down)
 		shut_unserved(s);
 	conns_free(s->conns);
-	http_free(s->http);
+	http1_free(s->http);
 	if (s->server)
 		grpc_server_destroy(s->server);
 	if (s->cq) {

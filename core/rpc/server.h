@@ -15,7 +15,7 @@
 #define RPC_TRIM_BYTES (4u << 20) /* a call that held more has the heap trimmed after it */
 
 struct conns;
-struct http;
+struct http1;
 
 struct rpc_server {
 	struct rpc_args args;     /* as given, defaults filled in; strings are copies */
@@ -25,7 +25,7 @@ struct rpc_server {
 	pthread_t pollers[RPC_POLLERS];
 	int n_pollers;
 	struct conns *conns;
-	struct http *http;
+	struct http1 *http;
 	struct rpc_budget budget;
 
 	pthread_mutex_t lock;     /* guards what follows */
@@ -53,9 +53,9 @@ void conns_stop(struct conns *c);
 void conns_free(struct conns *c);
 uint32_t conns_count(struct conns *c);
 
-/* http.c: answers every request with 404. Started by its first connection. */
-int http_new(struct http **ret, crio_err *err);
-int http_add(void *http, int fd, crio_err *err); /* an rpc_http_fn */
-void http_free(struct http *h);
+/* http1.c: answers every request with 404. Started by its first connection. */
+int http1_new(struct http1 **ret, crio_err *err);
+int http1_add(void *http, int fd, crio_err *err); /* an rpc_http_fn */
+void http1_free(struct http1 *h);
 
 #endif

@@ -1,4 +1,4 @@
-/* http.c: HTTP/1 on the CRI socket: 404 for everything. Its thread starts with the first connection. */
+/* http1.c: HTTP/1 on the CRI socket: 404 for everything. Its thread starts with the first connection. */
 #include <microhttpd.h>
 
 #include "core/rpc/server.h"
@@ -6,7 +6,7 @@
 #define HTTP_CONNECTIONS 64
 #define HTTP_TIMEOUT_S 30
 
-struct http {
+struct http1 {
 	pthread_mutex_t lock; /* guards mhd */
 	struct MHD_Daemon *mhd;
 };
@@ -36,9 +36,9 @@ static enum MHD_Result answer(void *arg, struct MHD_Connection *c, const char *u
 	return ok;
 }
 
-int http_new(struct http **ret, crio_err *err)
+int http1_new(struct http1 **ret, crio_err *err)
 {
-	struct http *h = calloc(1, sizeof(*h));
+	struct http1 *h = calloc(1, sizeof(*h));
 
 	if (!h)
 		return err_nomem(err);
@@ -47,9 +47,9 @@ int http_new(struct http **ret, crio_err *err)
 	return 0;
 }
 
-int http_add(void *arg, int fd, crio_err *err)
+int http1_add(void *arg, int fd, crio_err *err)
 {
-	struct http *h = arg;
+	struct http1 *h = arg;
 	struct sockaddr_storage none = { .ss_family = AF_UNIX };
 	cleanup_unlock pthread_mutex_t *l = lock(&h->lock);
 
@@ -66,7 +66,7 @@ int http_add(void *arg, int fd, crio_err *err)
 	return 0;
 }
 
-void http_free(struct http *h)
+void http1_free(struct http1 *h)
 {
 	if (!h)
 		return;
