@@ -171,11 +171,13 @@ static int read_cached(struct cni *c, crio_call *call, int dir, const char *name
 
 int cni_cache_each(struct cni *c, crio_call *call, int (*fn)(void *arg, struct cached *cached), void *arg, crio_err *err)
 {
-	int fd = dir_open(c, call, false, err), r = 0;
+	int fd = dir_open(c, call, false, NULL), r = 0;
 	DIR *d;
 
+	if (fd == CRIO_E_NOT_FOUND)
+		return 0;
 	if (fd < 0)
-		return fd == CRIO_E_NOT_FOUND ? 0 : fd;
+		return c->host->fail(err, fd, "open cache directory %s/results: %s", c->cache_dir, strerror(errno));
 	d = fdopendir(fd);
 	if (!d) {
 		(void)close(fd);
@@ -247,10 +249,10 @@ int cni_cache_find(struct cni *c, crio_call *call, const char *id, const char *i
 		name = file_name(c, call, names.v[i], id, ifname);
 		if (!name)
 			return cni_nomem(c, err);
-		r = read_cached(c, call, dir, name, ret, err);
-		if (r != CRIO_E_NOT_FOUND)
-			return r;
-		r = 0;
+		/* err is filled only when we return it. */
+		if (faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		return read_cached(c, call, dir, name, ret, err);
 	}
 	if (r < 0)
 		return r;
