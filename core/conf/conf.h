@@ -322,9 +322,17 @@ const struct conf_workload *conf_workload_for(const struct conf *c, const struct
  * swap one isolation for another behind the back of who named the handler. */
 bool conf_workload_may_set_runtime(const struct conf *c, const char *handler, const struct conf_workload *w);
 
-/* The effective configuration as commented TOML: what differs from the built-in defaults is uncommented. The text is the
+/* Options for a storage driver, from storage.conf and storage_option: "overlay.mountopt=nodev" is mountopt -> "nodev" for
+ * "overlay". Added to ret. imagestore is not among them (additional_image_stores). */
+int conf_storage_options(const struct conf *c, const char *driver, struct kvs *ret);
+
+/* Commented TOML with every key. What differs from `defaults` is uncommented; defaults NULL: everything is. The text is the
  * caller's; NULL without memory. */
 char *conf_template(const struct conf *c, const struct conf *defaults);
+/* crio.conf(5) in mdoc, from the table. As above. */
+char *conf_manual(void);
+/* "crio.metrics.enable_metrics\n" for each key that is read but not acted on yet. */
+char *conf_unimplemented(void);
 /* The effective configuration as plain TOML (HTTP /config, `crio status config`). */
 char *conf_toml(const struct conf *c);
 
