@@ -1,7 +1,9 @@
 /* main.c: argv. Everything else is in core/cli (commands) and core/daemon.c (the daemon's life). */
-#include <stdio.h>
+#include <stddef.h>
 
-int main(void)
+#include "core/cli/cli.h"
+
+int main(int argc, char **argv)
 {
-	return 0;
+	return cli_main(argc, argv, NULL);
 }
