@@ -7,10 +7,28 @@
 
 #include "core/lifecycle/spec.h"
 
-/* Fills spec's mounts, linux.rootfsPropagation, and *ret_volumes (array of CRI-O's volume records; caller puts). */
-int mounts_build(const struct spec_args *a, struct json_object *spec, bool privileged, bool systemd,
-		 struct json_object **ret_volumes, crio_err *err);
-/* Cleans an absolute container path: no empty, "." or ".." component; INVALID otherwise. The caller's. */
+/* What the mounts of one container depend on besides the request. */
+struct mounts_args {
+	const struct spec_args *a;
+	bool privileged, systemd, read_only;
+	uint32_t uid, gid;      /* owner of image volumes that are made */
+	const char *passwd_path, *group_path; /* generated files to mount, "" none */
+};
+
+/* Fills spec's mounts and linux.rootfsPropagation, makes missing sources, and sets *ret_volumes (array of CRI-O's volume
+ * records; the caller puts). */
+int mounts_build(const struct mounts_args *m, struct json_object *spec, struct json_object **ret_volumes, crio_err *err);
+/* The mounts of a pod's own process. */
+int mounts_build_pod(const struct spec_args *a, struct json_object *spec, crio_err *err);
+
+/* Cleans a container path lexically ("a//b/../c" is "/a/c"); "", control bytes or more than 4096 bytes: INVALID. The
+ * caller's. */
 int mount_clean_path(const char *path, char **ret, crio_err *err);
+/* Is there a mount at this (clean) path among the request's? */
+bool mounts_requested(const struct container_config *c, const char *path);
+
+/* How the mount that `path` is on propagates, from text in the form of /proc/self/mountinfo. */
+enum mount_sharing { MOUNT_IS_PRIVATE, MOUNT_IS_SHARED, MOUNT_IS_SLAVE };
+enum mount_sharing mount_sharing_of(const char *mountinfo, const char *path);
 
 #endif
