@@ -39,8 +39,9 @@ void lifecycle_free(struct lifecycle *lc);
 
 enum pod_state { POD_READY = 0, POD_NOTREADY = 1 }; /* numbers of the CRI */
 
-/* A retry of a request that is done or in progress gets the same id (contract: semantics A). When the caller gives up
- * the work goes on to a stable state and waits for the retry. ret_id: full id, the caller's. */
+/* A retry of a request that is done or in progress gets the same id (contract: semantics A). When the caller gives up the
+ * work goes on to a stable state and waits for the retry. config is moved from when a pod is made of it: left empty, still
+ * to be released. ret_id: full id, the caller's. */
 int pod_run(struct lifecycle *lc, crio_call *call, struct pod_config *config, const char *runtime_handler,
 	    char **ret_id, crio_err *err);
 /* Idempotent; an unknown id is success. */
@@ -68,6 +69,7 @@ int pod_status(struct lifecycle *lc, const char *id, bool verbose, struct pod_st
 
 enum container_state { CONTAINER_CREATED = 0, CONTAINER_RUNNING = 1, CONTAINER_EXITED = 2, CONTAINER_UNKNOWN = 3 }; /* CRI */
 
+/* config as in pod_run. */
 int container_create(struct lifecycle *lc, crio_call *call, const char *pod_id, struct container_config *config,
 		     char **ret_id, crio_err *err);
 int container_start(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err);

@@ -1,0 +1,308 @@
+/* container_run.c: StartContainer, StopContainer, RemoveContainer, UpdateContainerResources, ReopenContainerLog. */
+#include <signal.h>
+
+#include "core/lifecycle/inner.h"
+#include "core/util/fs.h"
+#include "core/util/log.h"
+
+#define KILL_FIRST_NS (20 * 1000000LL)  /* back-off between KILLs: 20 ms, doubling */
+#define KILL_MAX_NS (2 * 60 * SEC)
+
+static int begin(struct container *c, const char *what, crio_call *call, crio_err *err)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&c->lock);
+	return job_begin(&c->job, &c->lock, &c->changed, what, call, err);
+}
+
+static void end(struct container *c)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&c->lock);
+	job_end(&c->job, &c->changed);
+}
+
+static const char *state_word(enum container_state s)
+{
+	static const char *const w[] = { "created", "running", "stopped", "unknown" };
+	return w[(unsigned)s < 4 ? s : 3];
+}
+
+static int no_runtime(const struct container *c, crio_err *err)
+{
+	return err_set(err, CRIO_E_PRECONDITION, "the runtime plugin of container %s is not there (%s): put its file back", c->id,
+		       c->pod->plugins);
+}
+
+/* ---- start ---- */
+
+int container_do_start(struct container *c, crio_call *call, crio_err *err)
+{
+	if (!c->pod->runtime)
+		return no_runtime(c, err);
+	struct crio_runtime_id_args a = { .size = sizeof(a), .id = c->id };
+	struct crio_runtime_no_out o = { .size = sizeof(o) };
+	crio_err why = ERR_INIT;
+	int r = plugin_runtime_start(c->pod->runtime, call, &a, &o, &why);
+	(void)pthread_mutex_lock(&c->lock);
+	if (c->state != CONTAINER_EXITED)
+		c->state = r < 0 ? c->state : CONTAINER_RUNNING;
+	if (r == 0)
+		c->started_ns = c->started_ns ? c->started_ns : now_real_ns();
+	else
+		(void)config_set_str(&c->message, err_text(&why));
+	container_changed(c);
+	(void)pthread_mutex_unlock(&c->lock);
+	if (r < 0) {
+		(void)err_move(err, &why);
+		(void)err_wrap(err, "start container %s", c->id);
+	}
+	/* Whoever starts a container that ended at once still gets a recorded state. */
+	crio_err ws = ERR_INIT;
+	int w = container_write_state(c, r < 0 ? &ws : err);
+	err_clear(&ws);
+	return r < 0 ? r : w;
+}
+
+int container_start(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err)
+{
+	cleanup_container struct container *c = NULL;
+	int r = registry_container(lc, id, &c, err);
+	if (r == 0)
+		r = begin(c, "start container", call, err);
+	if (r < 0)
+		return r;
+	(void)pthread_mutex_lock(&c->lock);
+	enum container_state s = c->state;
+	(void)pthread_mutex_unlock(&c->lock);
+	if (s != CONTAINER_CREATED) {
+		r = err_set(err, CRIO_E_PRECONDITION, "container %s is not in created state: %s", c->id, state_word(s));
+	} else {
+		cleanup_call crio_call *work = call_detached(call, CONTAINER_WORK_NS);
+		r = work ? container_do_start(c, work, err) : err_nomem(err);
+		if (r < 0 && work) {
+			/* A start that failed leaves nothing that could run later. */
+			crio_err why = ERR_INIT;
+			if (container_do_stop(c, work, 0, &why) < 0)
+				log_warn("Stop container %s after its failed start: %s", c->id, err_text(&why));
+			err_clear(&why);
+		} else if (r == 0) {
+			log_info("Started container %s: %s", c->id, c->name);
+		}
+	}
+	end(c);
+	return r;
+}
+
+/* ---- stop ---- */
+
+static int send_signal(struct container *c, crio_call *call, int sig, bool all, crio_err *err)
+{
+	struct crio_runtime_kill_args a = { .size = sizeof(a), .signal = sig, .id = c->id, .all = all };
+	struct crio_runtime_no_out o = { .size = sizeof(o) };
+	return plugin_runtime_kill(c->pod->runtime, call, &a, &o, err);
+}
+
+/* Waits until it has exited or until_ns, which a later stop may bring nearer (c->stop_at). True: it has. */
+static bool wait_exit(struct container *c, crio_call *call, int64_t until_ns, bool follow_stop_at)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&c->lock);
+	while (c->state != CONTAINER_EXITED) {
+		int64_t until = follow_stop_at && c->stop_at < until_ns ? c->stop_at : until_ns;
+		if (call_deadline(call) < until)
+			until = call_deadline(call);
+		if (now_mono_ns() >= until || call_over(call))
+			return false;
+		(void)cond_wait_until(&c->changed, &c->lock, until);
+	}
+	return true;
+}
+
+/* KILL until it is gone: the signal may meet a process that is just being made, and a task in D state dies when it can. */
+static int kill_it(struct container *c, crio_call *call, crio_err *err)
+{
+	for (int64_t pause = KILL_FIRST_NS;; pause = pause * 2 < KILL_MAX_NS ? pause * 2 : KILL_MAX_NS) {
+		int r = send_signal(c, call, SIGKILL, c->config.sec.ns.pid == NS_NODE, err);
+		if (r < 0)
+			return r;
+		if (wait_exit(c, call, now_mono_ns() + pause, false))
+			return 0;
+		r = call_check(call, "kill container", err);
+		if (r < 0)
+			return err_wrap(err, "container %s does not die of SIGKILL (process %d may be in an uninterruptible wait)", c->id,
+					(int)c->pid);
+	}
+}
+
+/* A container that was created and never started has an init of the runtime that waits: it is killed, not asked. */
+int container_do_stop(struct container *c, crio_call *call, int64_t grace_ns, crio_err *err)
+{
+	(void)pthread_mutex_lock(&c->lock);
+	enum container_state s = c->state;
+	bool other = c->stop_at != INT64_MAX;
+	int64_t until = grace_ns > INT64_MAX - now_mono_ns() ? INT64_MAX - 1 : now_mono_ns() + grace_ns;
+	if (other && until < c->stop_at) {
+		c->stop_at = until; /* a shorter grace wins */
+		(void)pthread_cond_broadcast(&c->changed);
+	}
+	if (!other && s != CONTAINER_EXITED)
+		c->stop_at = until;
+	(void)pthread_mutex_unlock(&c->lock);
+	if (s == CONTAINER_EXITED)
+		return 0;
+	if (other) /* somebody is at it: wait with them */
+		return wait_exit(c, call, INT64_MAX, false) ? 0 : call_check(call, "stop container", err);
+	if (!c->pod->runtime)
+		return no_runtime(c, err);
+	int r = 0;
+	bool gone = false;
+	if (grace_ns > 0 && s == CONTAINER_RUNNING) {
+		r = send_signal(c, call, c->stop_signal, false, err);
+		gone = r == 0 && wait_exit(c, call, INT64_MAX - 1, true);
+		if (r == 0 && !gone && !call_over(call))
+			log_warn("Stopping container %s with stop signal(%d) timed out. Killing...", c->id, c->stop_signal);
+	}
+	if (r == 0 && !gone)
+		r = kill_it(c, call, err);
+	(void)pthread_mutex_lock(&c->lock);
+	c->stop_at = INT64_MAX;
+	(void)pthread_cond_broadcast(&c->changed);
+	(void)pthread_mutex_unlock(&c->lock);
+	if (r < 0)
+		return err_wrap(err, "stop container %s", c->id);
+	log_info("Stopped container %s: %s", c->id, c->name);
+	return 0;
+}
+
+/* Unknown is success: 1. */
+static int find(struct lifecycle *lc, const char *id, struct container **ret, crio_err *err)
+{
+	int r = registry_container(lc, id, ret, err);
+	if (r != CRIO_E_NOT_FOUND)
+		return r;
+	if (err)
+		err_clear(err);
+	return 1;
+}
+
+int container_stop(struct lifecycle *lc, crio_call *call, const char *id, int64_t timeout_s, crio_err *err)
+{
+	cleanup_container struct container *c = NULL;
+	int r = find(lc, id, &c, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	if (timeout_s < 0)
+		timeout_s = 0;
+	if (timeout_s > INT32_MAX)
+		timeout_s = INT32_MAX;
+	/* No job slot: a stop must get through while another is waiting out its grace. */
+	r = container_do_stop(c, call, timeout_s * SEC, err);
+	if (r < 0)
+		return r;
+	return c->pod->store ? store_unmount(c->pod->store, call, c->id, true, err) : 0;
+}
+
+/* ---- remove ---- */
+
+int container_do_remove(struct container *c, crio_call *call, crio_err *err)
+{
+	int r = begin(c, "remove container", call, err);
+	if (r < 0)
+		return r;
+	(void)pthread_mutex_lock(&c->lock);
+	bool removed = c->removed;
+	(void)pthread_mutex_unlock(&c->lock);
+	if (!removed) {
+		r = container_do_stop(c, call, 0, err);
+		if (r == 0)
+			r = container_release_all(c, call, err);
+		if (r == 0) {
+			registry_del_container(c->lc, c);
+			names_release(c->lc->names, c->name, c->id);
+			log_info("Removed container %s: %s", c->id, c->name);
+		}
+	}
+	end(c);
+	return r;
+}
+
+int container_remove(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err)
+{
+	cleanup_container struct container *c = NULL;
+	int r = find(lc, id, &c, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	cleanup_call crio_call *work = call_detached(call, CLEANUP_NS);
+	return work ? container_do_remove(c, work, err) : err_nomem(err);
+}
+
+/* ---- update, log ---- */
+
+static int do_update(struct container *c, crio_call *call, const struct resources *r, crio_err *err)
+{
+	cleanup_free char *path = path_fmt("%s/config.json", c->dir);
+	if (!path)
+		return err_nomem(err);
+	cleanup_json struct json_object *spec = NULL;
+	int e = json_read_file(-1, path, 4u << 20, &spec, err);
+	if (e < 0)
+		return e;
+	const struct conf_runtime *h = conf_runtime(c->lc->conf, c->pod->handler);
+	cleanup_free char *json = NULL;
+	e = spec_update_resources(spec, r, h ? h->container_min_memory_bytes : 0, &json, err);
+	if (e < 0)
+		return e;
+	struct crio_runtime_update_args a = { .size = sizeof(a), .id = c->id, .resources_json = json };
+	struct crio_runtime_no_out o = { .size = sizeof(o) };
+	e = plugin_runtime_update(c->pod->runtime, call, &a, &o, err);
+	if (e < 0)
+		return e;
+	e = container_write_config(c, spec, err);
+	cleanup_resources struct resources now;
+	if (resources_init(&now) == 0 && spec_get_resources(spec, &now, NULL) == 0) {
+		(void)pthread_mutex_lock(&c->lock);
+		resources_release(&c->resources);
+		c->resources = now;
+		c->has_resources = true;
+		container_changed(c);
+		(void)pthread_mutex_unlock(&c->lock);
+		memset(&now, 0, sizeof(now));
+	}
+	return e;
+}
+
+static int need_live(struct container *c, bool created_too, const char *what, crio_err *err)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&c->lock);
+	if (c->state == CONTAINER_RUNNING || (created_too && c->state == CONTAINER_CREATED))
+		return 0;
+	return err_set(err, CRIO_E_PRECONDITION, "%s: container %s is not running or created: %s", what, c->id, state_word(c->state));
+}
+
+int container_update(struct lifecycle *lc, crio_call *call, const char *id, const struct resources *res, crio_err *err)
+{
+	cleanup_container struct container *c = NULL;
+	int r = registry_container(lc, id, &c, err);
+	if (r == 0)
+		r = begin(c, "update container", call, err);
+	if (r < 0)
+		return r;
+	r = need_live(c, true, "update resources", err);
+	if (r == 0)
+		r = c->pod->runtime ? do_update(c, call, res, err) : no_runtime(c, err);
+	end(c);
+	return r < 0 ? err_wrap(err, "update container %s", c->id) : 0;
+}
+
+int container_reopen_log(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err)
+{
+	cleanup_container struct container *c = NULL;
+	int r = registry_container(lc, id, &c, err);
+	if (r == 0)
+		r = need_live(c, false, "reopen log", err);
+	if (r < 0)
+		return r;
+	if (!c->pod->runtime)
+		return no_runtime(c, err);
+	struct crio_runtime_id_args a = { .size = sizeof(a), .id = c->id };
+	struct crio_runtime_no_out o = { .size = sizeof(o) };
+	return plugin_runtime_reopen_log(c->pod->runtime, call, &a, &o, err);
+}

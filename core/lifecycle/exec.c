@@ -1,0 +1,221 @@
+/* exec.c: ExecSync. The output is read here, with a cap on what is kept; the process belongs to the runtime plugin. */
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+
+#include "core/lifecycle/inner.h"
+#include "core/util/fs.h"
+#include "core/util/log.h"
+
+#define CONFIG_MAX (4u << 20)
+#define AFTER_EXIT_NS (SEC / 10) /* for output still in the pipes when the process has ended but a child keeps them open */
+
+void exec_result_release(struct exec_result *r)
+{
+	buf_release(&r->out);
+	buf_release(&r->err);
+}
+
+/* The container's own process object with another command line. */
+static int process_json(struct container *c, const struct strv *cmd, char **ret, crio_err *err)
+{
+	cleanup_free char *path = path_fmt("%s/config.json", c->dir);
+	if (!path)
+		return err_nomem(err);
+	cleanup_json struct json_object *spec = NULL;
+	int r = json_read_file(-1, path, CONFIG_MAX, &spec, err);
+	if (r < 0)
+		return r;
+	struct json_object *p = json_obj(spec, "process");
+	if (!p)
+		return err_set(err, CRIO_E_CORRUPT, "%s has no process", path);
+	if (json_set(p, "args", json_from_strv(cmd)) < 0 || json_set_bool(p, "terminal", false) < 0)
+		return err_nomem(err);
+	json_object_object_del(p, "consoleSize");
+	*ret = json_text(p);
+	return *ret ? 0 : err_nomem(err);
+}
+
+struct stream {
+	int rd, wr;
+	struct buf *b;
+};
+
+static void stream_close(struct stream *s)
+{
+	s->rd = safe_close(s->rd);
+	s->wr = safe_close(s->wr);
+}
+
+static int stream_open(struct stream *s, struct buf *b, crio_err *err)
+{
+	int p[2];
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return err_errno(err, errno, "make a pipe");
+	(void)fcntl(p[0], F_SETFL, O_NONBLOCK);
+	s->rd = p[0];
+	s->wr = p[1];
+	s->b = b;
+	return 0;
+}
+
+/* Takes what is there. The buffer's limit drops what is beyond it, and the pipe is drained all the same. */
+static void stream_read(struct stream *s)
+{
+	char tmp[65536];
+	ssize_t n;
+	while ((n = read(s->rd, tmp, sizeof(tmp))) > 0)
+		buf_add(s->b, tmp, (size_t)n);
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		s->rd = safe_close(s->rd);
+}
+
+/* Until both streams end, or the process has ended and its output is read. pidfd -1: only the streams tell. */
+static int pump(struct stream *s, int pidfd, crio_call *call, crio_err *err)
+{
+	int64_t stop_at = INT64_MAX;
+	while (s[0].rd >= 0 || s[1].rd >= 0) {
+		struct pollfd p[4] = { { s[0].rd, POLLIN, 0 },
+				       { s[1].rd, POLLIN, 0 },
+				       { stop_at == INT64_MAX ? pidfd : -1, POLLIN, 0 },
+				       { call_cancel_fd(call), POLLIN, 0 } };
+		int64_t until = stop_at < call_deadline(call) ? stop_at : call_deadline(call);
+		int64_t left = until == INT64_MAX ? 0 : until - now_mono_ns();
+		left = left > 0 ? left : 0;
+		struct timespec ts = { left / SEC, left % SEC };
+		int n = ppoll(p, 4, until == INT64_MAX ? NULL : &ts, NULL);
+		if (n < 0 && errno != EINTR)
+			return err_errno(err, errno, "poll");
+		if (n <= 0) {
+			if (stop_at != INT64_MAX && now_mono_ns() >= stop_at)
+				return 0;
+			int r = call_check(call, "exec", err);
+			if (r < 0)
+				return r;
+			continue;
+		}
+		for (int i = 0; i < 2; i++)
+			if (p[i].revents)
+				stream_read(&s[i]);
+		if (p[2].revents)
+			stop_at = now_mono_ns() + AFTER_EXIT_NS;
+		if (p[3].revents)
+			return err_set(err, CRIO_E_CANCELLED, "exec: the caller gave up");
+	}
+	return 0;
+}
+
+/* When the container stops, its execs end with it. */
+struct exec {
+	struct container *c;
+	crio_call *call;          /* of the request, bounded by the exec's time-out */
+	struct crio_runtime_exec_out out;
+	struct stream s[2];
+};
+
+static int wait_exit(struct exec *x, crio_call *call, struct exec_result *ret, crio_err *err)
+{
+	struct crio_runtime_exec_ref ref = { .size = sizeof(ref), .id = x->c->id, .exec_id = x->out.exec_id };
+	struct crio_runtime_exec_exit e = { .size = sizeof(e) };
+	int r = plugin_runtime_exec_wait(x->c->pod->runtime, call, &ref, &e, err);
+	if (r < 0)
+		return r;
+	if (e.not_started && !ret->err.n && e.message)
+		buf_adds(&ret->err, e.message);
+	ret->exit_code = e.exit_code;
+	return 0;
+}
+
+static void kill_exec(struct exec *x)
+{
+	cleanup_call crio_call *call = call_detached(x->call, 10 * SEC);
+	if (!call)
+		return;
+	cleanup_err crio_err why = ERR_INIT;
+	struct crio_runtime_exec_ref ref = {
+		.size = sizeof(ref), .signal = SIGKILL, .id = x->c->id, .exec_id = x->out.exec_id
+	};
+	struct crio_runtime_no_out o = { .size = sizeof(o) };
+	struct exec_result none = { 0, BUF_INIT, BUF_INIT };
+	if (plugin_runtime_exec_kill(x->c->pod->runtime, call, &ref, &o, &why) < 0 || wait_exit(x, call, &none, &why) < 0)
+		log_warn("End exec in container %s: %s", x->c->id, err_text(&why));
+	exec_result_release(&none);
+}
+
+static int run_exec(struct exec *x, const char *json, struct exec_result *ret, crio_err *err)
+{
+	struct crio_runtime_exec_args a = { .size = sizeof(a),
+					    .id = x->c->id,
+					    .process_json = json,
+					    .stdin_fd = -1,
+					    .stdout_fd = x->s[0].wr,
+					    .stderr_fd = x->s[1].wr };
+	x->out.size = sizeof(x->out);
+	x->out.tty_fd = -1;
+	int r = plugin_runtime_exec_start(x->c->pod->runtime, x->call, &a, &x->out, err);
+	x->s[0].wr = safe_close(x->s[0].wr);
+	x->s[1].wr = safe_close(x->s[1].wr);
+	if (r < 0)
+		return r;
+	cleanup_close int pidfd = x->out.pid > 0 ? (int)syscall(SYS_pidfd_open, x->out.pid, 0) : -1;
+	r = pump(x->s, pidfd, x->call, err);
+	if (r == 0)
+		r = wait_exit(x, x->call, ret, err);
+	if (r < 0)
+		kill_exec(x);
+	return r;
+}
+
+int container_exec_sync(struct lifecycle *lc, crio_call *call, const char *id, const struct strv *cmd, int64_t timeout_s,
+			struct exec_result *ret, crio_err *err)
+{
+	memset(ret, 0, sizeof(*ret));
+	if (cmd->n == 0)
+		return err_set(err, CRIO_E_INVALID, "exec command cannot be empty");
+	cleanup_container struct container *c = NULL;
+	int r = registry_container(lc, id, &c, err);
+	if (r < 0)
+		return r;
+	(void)pthread_mutex_lock(&c->lock);
+	bool running = c->state == CONTAINER_RUNNING;
+	(void)pthread_mutex_unlock(&c->lock);
+	if (!running)
+		return err_set(err, CRIO_E_PRECONDITION, "container is not created or running: exec needs container %s running", c->id);
+	if (!c->pod->runtime)
+		return err_set(err, CRIO_E_PRECONDITION, "the runtime plugin of container %s is not there: put its file back", c->id);
+	buf_init(&ret->out, EXEC_OUTPUT_MAX);
+	buf_init(&ret->err, EXEC_OUTPUT_MAX);
+	cleanup_free char *json = NULL;
+	r = process_json(c, cmd, &json, err);
+	if (r < 0)
+		return r;
+	cleanup_call crio_call *sub = call_sub(call, timeout_s > 0 && timeout_s < INT32_MAX ? timeout_s * SEC : 0);
+	if (!sub)
+		return err_nomem(err);
+	struct exec x = { .c = c, .call = sub, .s = { { -1, -1, NULL }, { -1, -1, NULL } } };
+	crio_err why = ERR_INIT;
+	r = stream_open(&x.s[0], &ret->out, &why);
+	if (r == 0)
+		r = stream_open(&x.s[1], &ret->err, &why);
+	if (r == 0)
+		r = run_exec(&x, json, ret, &why);
+	stream_close(&x.s[0]);
+	stream_close(&x.s[1]);
+	/* The command's own time-out is an answer; the client's deadline is not. */
+	if (r == CRIO_E_DEADLINE && timeout_s > 0 && !call_over(call)) {
+		ret->exit_code = -1;
+		buf_clear(&ret->err);
+		buf_adds(&ret->err, "command timed out");
+		r = 0;
+	}
+	if (r == 0 && (ret->out.oom || ret->err.oom))
+		r = err_nomem(&why);
+	if (r < 0) {
+		exec_result_release(ret);
+		(void)err_move(err, &why);
+		return err_wrap(err, "exec in container %s", c->id);
+	}
+	err_clear(&why);
+	return 0;
+}

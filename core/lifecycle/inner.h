@@ -1,0 +1,234 @@
+/*
+ * inner.h: pods and containers from the inside. Private to core/lifecycle.
+ *
+ * Locks, in the order they may be taken: lifecycle.lock (the registry), pod.lock, container.lock. None is held over a plugin
+ * call, a spawn, an fsync or a wait. Long work on an object holds its job slot instead (job_begin): one job at a time, state
+ * is looked at again after it was got. Every field says what guards it; "fixed" is set before the object is in the registry
+ * and never changes.
+ */
+#ifndef LIFECYCLE_INNER_H
+#define LIFECYCLE_INNER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "core/conf/conf.h"
+#include "core/exec/loop.h"
+#include "core/exec/workers.h"
+#include "core/image/image.h"
+#include "core/lifecycle/lifecycle.h"
+#include "core/lifecycle/names.h"
+#include "core/lifecycle/spec.h"
+#include "core/plugin/ops.h"
+#include "core/plugin/plugins.h"
+#include "core/store/store.h"
+#include "core/util/map.h"
+
+#define SEC 1000000000LL
+/* How long work goes on after its client has gone (contract: semantics A: CNI ADD 5 min, creation 4 min). */
+#define POD_WORK_NS (6 * 60 * SEC)
+#define CONTAINER_WORK_NS (5 * 60 * SEC)
+#define CLEANUP_NS (2 * 60 * SEC)
+/* A finished result waits this long for the retry of its request. */
+#define PARK_NS (60 * SEC)
+
+/* A long piece of work at a time on one object. */
+struct job_slot {
+	bool busy;
+	const char *what; /* static */
+};
+
+/* A list entry in wire form, see lifecycle.h. */
+struct wire_cache {
+	_Atomic uint64_t version; /* grows with each change of what a status shows */
+	struct wire *w;           /* guarded by the object's lock */
+	uint64_t w_version;
+};
+
+struct lifecycle {
+	const struct conf *conf; /* referenced */
+	struct images *images;
+	struct plugins *plugins;
+	struct loop *loop;
+	struct workers *workers;
+	struct names *names;
+	bool systemd;            /* cgroup manager */
+
+	pthread_mutex_t lock;    /* guards the registry: */
+	struct map *pods;        /* id -> struct pod *, a reference each; infra containers are not in `containers` */
+	struct map *containers;
+	struct pod **pod_order;  /* by creation */
+	size_t n_pods, cap_pods;
+	struct container **container_order;
+	size_t n_containers, cap_containers;
+
+	pthread_mutex_t net_lock; /* guards readiness of the default network */
+	pthread_cond_t net_changed;
+	struct plugin_inst *net;  /* fixed; NULL when its plugin cannot be had */
+	bool net_ready;
+	char *net_reason, *net_message;
+	int park_timer;           /* guarded by lock; 0 none */
+	bool stopping;            /* guarded by lock */
+};
+
+struct pod {
+	_Atomic int refs;
+	struct lifecycle *lc;
+	/* fixed */
+	char id[65];
+	char *name;               /* k8s_<pod>_... */
+	struct pod_config config;
+	char *handler;            /* as requested */
+	int64_t created_ns;
+	struct plugin_inst *runtime, *network; /* references; NULL: the plugin has gone (see plugins) */
+	struct store *store;      /* NULL likewise */
+	char *driver;             /* storage plugin */
+	char *network_plugin;
+	char *runtime_instance, *network_instance;
+	char *plugins;            /* what was chosen and why */
+	struct strv allowed_annotations;
+	bool host_network, privileged;
+	char *ns_name;            /* of the pins; "" none */
+	char *netns, *ipcns, *utsns; /* paths; "" the host's */
+	char *cgroup_parent;
+	bool cgroup_made;         /* by us: removed with the pod */
+	char *dir, *run_dir;      /* userdata */
+	char *hostname;
+	char *resolv_path, *hostname_path, *shm_path;
+	struct container *infra;  /* NULL: spoofed */
+
+	pthread_mutex_t lock;     /* guards the rest */
+	pthread_cond_t changed;
+	struct job_slot job;
+	bool stopped;             /* StopPodSandbox has been through, or nothing of it lives */
+	bool network_up;
+	bool removing, removed;
+	struct strv ips;
+	char *cni_result;         /* "" none */
+	struct container **containers; /* a reference each */
+	size_t n_containers, cap_containers;
+	struct wire_cache wire;
+};
+
+struct container {
+	_Atomic int refs;
+	struct lifecycle *lc;
+	/* fixed */
+	struct pod *pod;          /* a reference; for infra containers borrowed (the pod owns them) */
+	bool is_infra;
+	char id[65];
+	char *name;               /* k8s_<ctr>_... */
+	struct container_config config;
+	int64_t created_ns;
+	char *image_id, *image_ref, *image_name;
+	char *dir, *run_dir;
+	char *log_path;           /* "" none */
+	char *rootfs;
+	int stop_signal;
+	char *stop_signal_name;   /* "SIGTERM" */
+	struct spec_info info;    /* user and groups */
+
+	pthread_mutex_t lock;     /* guards the rest */
+	pthread_cond_t changed;   /* state, job, stop_at */
+	struct job_slot job;
+	enum container_state state;
+	bool removed;
+	pid_t pid, monitor_pid;
+	uint64_t start_time, monitor_start_time;
+	int64_t started_ns, finished_ns;
+	int32_t exit_code;
+	bool oom;
+	char *message;            /* why a start failed; "" */
+	struct resources resources;
+	bool has_resources;
+	int64_t stop_at;          /* monotonic: when a stop in progress turns to KILL; INT64_MAX none in progress */
+	struct wire_cache wire;
+};
+
+/* ---- registry.c ---- */
+struct pod *pod_new(struct lifecycle *lc);             /* empty, one reference */
+struct container *container_new(struct lifecycle *lc);
+struct pod *pod_ref(struct pod *p);
+struct container *container_ref(struct container *c);
+static inline void pod_unrefp(struct pod **p) { pod_unref(*p); }
+static inline void container_unrefp(struct container **c) { container_unref(*c); }
+#define cleanup_pod CLEANUP(pod_unrefp)
+#define cleanup_container CLEANUP(container_unrefp)
+/* Adds a reference of the registry's; a container also to its pod's list. */
+int registry_add_pod(struct lifecycle *lc, struct pod *p, crio_err *err);
+int registry_add_container(struct lifecycle *lc, struct container *c, crio_err *err);
+void registry_del_pod(struct lifecycle *lc, struct pod *p);
+void registry_del_container(struct lifecycle *lc, struct container *c);
+/* By id or unique prefix; the caller's reference. NOT_FOUND, INVALID (ambiguous). */
+int registry_pod(struct lifecycle *lc, const char *id, struct pod **ret, crio_err *err);
+int registry_container(struct lifecycle *lc, const char *id, struct container **ret, crio_err *err);
+/* By whole id, infra containers too; NULL: none. */
+struct container *registry_any_container(struct lifecycle *lc, const char *id);
+/* References to the pod's containers; the array is the caller's. */
+int pod_containers(struct pod *p, struct container ***ret, size_t *ret_n, crio_err *err);
+
+/* Waits for the slot until the call ends. `l` is held on entry and at return. */
+int job_begin(struct job_slot *j, pthread_mutex_t *l, pthread_cond_t *changed, const char *what, crio_call *call, crio_err *err);
+void job_end(struct job_slot *j, pthread_cond_t *changed); /* with the lock */
+/* A condition on the monotonic clock. */
+void cond_init(pthread_cond_t *c);
+/* False once until_ns (monotonic) has passed. */
+bool cond_wait_until(pthread_cond_t *c, pthread_mutex_t *l, int64_t until_ns);
+void pod_changed(struct pod *p);             /* version; with the lock */
+void container_changed(struct container *c);
+
+/* ---- pod_make.c, pod_end.c ---- */
+/* Undoes and removes everything a pod may have, in reverse; goes on after failures and returns the first. Idempotent. */
+int pod_release_network(struct pod *p, crio_call *call, crio_err *err);
+int pod_release_all(struct pod *p, crio_call *call, crio_err *err);
+/* Common parts of spec_args for a container of the pod (infra too). */
+void pod_spec_args(const struct pod *p, struct spec_args *a);
+char *pod_default_log_dir(const struct lifecycle *lc, const struct pod *p);
+
+/* ---- container_make.c ---- */
+/* From a mounted root and a filled container: spec, bundle, runtime create, state. */
+int container_make_runtime(struct container *c, crio_call *call, const struct image *im, crio_err *err);
+int container_mount(struct container *c, crio_call *call, crio_err *err);
+/* Runtime state, mount, records: removed. Idempotent. */
+int container_release_all(struct container *c, crio_call *call, crio_err *err);
+int container_write_config(const struct container *c, const struct json_object *spec, crio_err *err);
+
+/* ---- container_run.c ---- */
+int container_do_start(struct container *c, crio_call *call, crio_err *err);
+/* With the job slot or without: waits until it has stopped. timeout_ns of grace. */
+int container_do_stop(struct container *c, crio_call *call, int64_t grace_ns, crio_err *err);
+int container_do_remove(struct container *c, crio_call *call, crio_err *err);
+
+/* ---- state.c ---- */
+int container_write_state(struct container *c, crio_err *err);
+int container_read_state(struct container *c, crio_err *err); /* NOT_FOUND: it was never whole */
+int pod_write_state(struct pod *p, crio_err *err);
+int pod_read_state(struct pod *p, crio_err *err);
+
+/* ---- events.c ---- */
+/* Listener for runtime instances; arg is the lifecycle. */
+void lifecycle_on_event(void *arg, struct plugin_inst *in, int type, const void *event);
+/* What an exit means for the container's fields; finished_ns 0: now. Wakes who waits. Not with its lock. */
+void container_exited(struct container *c, int32_t code, int64_t finished_ns, bool oom);
+
+/* ---- network.c ---- */
+int network_init(struct lifecycle *lc, crio_call *call);
+/* Waits until the pod's network instance is ready (default: by its events). */
+int network_wait_ready(struct pod *p, crio_call *call, crio_err *err);
+int network_setup(struct pod *p, crio_call *call, crio_err *err);
+
+/* ---- recover.c ---- */
+int recover(struct lifecycle *lc, crio_call *call, crio_err *err);
+
+/* ---- parked results ---- */
+void park_schedule(struct lifecycle *lc);
+
+/* Opens the plugin instances and the store that the selection names. */
+struct selection;
+int pod_open_plugins(struct pod *p, crio_call *call, const struct selection *s, crio_err *err);
+int signal_parse(const char *name, int *ret); /* "SIGTERM", "TERM", "15"; INVALID otherwise */
+const char *signal_name(int sig, char buf[24]);
+/* Field 22 of /proc/<pid>/stat; 0: no such process. */
+uint64_t proc_start_time(pid_t pid);
+
+#endif

@@ -1,0 +1,119 @@
+/* lifecycle.c: the object itself, and results that wait for their client's retry. */
+#include "core/lifecycle/inner.h"
+#include "core/util/fs.h"
+#include "core/util/log.h"
+
+int lifecycle_new(const struct lifecycle_args *args, crio_call *call, struct lifecycle **ret, crio_err *err)
+{
+	struct lifecycle *lc = calloc(1, sizeof(*lc));
+	if (!lc)
+		return err_nomem(err);
+	lc->conf = conf_ref(args->conf);
+	lc->images = args->images;
+	lc->plugins = args->plugins;
+	lc->loop = args->loop;
+	lc->workers = args->workers;
+	lc->systemd = args->conf->runtime.cgroup_manager == CONF_CGROUP_SYSTEMD;
+	(void)pthread_mutex_init(&lc->lock, NULL);
+	(void)pthread_mutex_init(&lc->net_lock, NULL);
+	cond_init(&lc->net_changed);
+	lc->names = names_new();
+	lc->pods = map_new();
+	lc->containers = map_new();
+	int r = lc->names && lc->pods && lc->containers ? 0 : err_nomem(err);
+	const struct conf_runtime_section *rt = &args->conf->runtime;
+	if (r == 0)
+		r = fs_mkdir_p(rt->container_exits_dir, 0755, err);
+	if (r == 0)
+		r = fs_mkdir_p(rt->container_attach_socket_dir, 0755, err);
+	if (r == 0)
+		r = network_init(lc, call);
+	if (r == 0)
+		r = recover(lc, call, err);
+	if (r < 0) {
+		lifecycle_free(lc);
+		return r;
+	}
+	*ret = lc;
+	return 0;
+}
+
+void lifecycle_free(struct lifecycle *lc)
+{
+	if (!lc)
+		return;
+	(void)pthread_mutex_lock(&lc->lock);
+	lc->stopping = true;
+	int timer = lc->park_timer;
+	(void)pthread_mutex_unlock(&lc->lock);
+	if (timer)
+		loop_remove(lc->loop, timer);
+	if (lc->net) {
+		plugin_inst_listen(lc->net, NULL, NULL);
+		plugin_inst_unref(lc->net);
+	}
+	while (lc->n_containers)
+		registry_del_container(lc, lc->container_order[lc->n_containers - 1]);
+	while (lc->n_pods) {
+		struct pod *p = lc->pod_order[lc->n_pods - 1];
+		if (p->runtime)
+			plugin_inst_listen(p->runtime, NULL, NULL);
+		registry_del_pod(lc, p);
+	}
+	free(lc->pod_order);
+	free(lc->container_order);
+	map_free(lc->pods);
+	map_free(lc->containers);
+	names_free(lc->names);
+	free(lc->net_reason);
+	free(lc->net_message);
+	conf_unref(lc->conf);
+	(void)pthread_mutex_destroy(&lc->lock);
+	(void)pthread_mutex_destroy(&lc->net_lock);
+	(void)pthread_cond_destroy(&lc->net_changed);
+	free(lc);
+}
+
+/* ---- parked results: removed when no retry has come ---- */
+
+static void expire_job(void *arg)
+{
+	struct lifecycle *lc = arg;
+	cleanup_free char *name = NULL;
+	char id[65];
+	int64_t next = INT64_MAX;
+	while (names_expired(lc->names, now_mono_ns(), &name, id, &next)) {
+		cleanup_call crio_call *call = call_new("Expire", now_mono_ns() + CLEANUP_NS);
+		cleanup_err crio_err err = ERR_INIT;
+		log_info("Nobody came back for '%s' (%s): it is removed", name, id);
+		int r = call ? container_remove(lc, call, id, &err) : 0;
+		if (r == 0 && call)
+			r = pod_remove(lc, call, id, &err);
+		if (r < 0)
+			log_warn("Remove what nobody came back for, '%s': %s", name, err_text(&err));
+		free(name);
+		name = NULL;
+	}
+	if (next != INT64_MAX)
+		park_schedule(lc);
+}
+
+static void on_timer(void *arg)
+{
+	struct lifecycle *lc = arg;
+	(void)pthread_mutex_lock(&lc->lock);
+	lc->park_timer = 0;
+	bool stopping = lc->stopping;
+	(void)pthread_mutex_unlock(&lc->lock);
+	if (!stopping)
+		(void)workers_run(lc->workers, WORK_TEARDOWN, expire_job, lc, NULL);
+}
+
+void park_schedule(struct lifecycle *lc)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&lc->lock);
+	if (lc->park_timer || lc->stopping)
+		return;
+	int id = loop_timer(lc->loop, PARK_NS + SEC, on_timer, lc, NULL);
+	lc->park_timer = id > 0 ? id : 0;
+}

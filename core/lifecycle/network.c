@@ -1,0 +1,231 @@
+/* network.c: the pod's network through its plugin, and the node's readiness. */
+#include "core/lifecycle/annotations.h"
+#include "core/lifecycle/inner.h"
+#include "core/lifecycle/netns.h"
+#include "core/plugin/select.h"
+#include "core/util/fs.h"
+#include "core/util/log.h"
+
+#define TEARDOWN_NS (60 * SEC) /* contract: one minute for the network at stop */
+
+static void set_ready(struct lifecycle *lc, bool ready, const char *reason, const char *message)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&lc->net_lock);
+	lc->net_ready = ready;
+	(void)config_set_str(&lc->net_reason, reason);
+	(void)config_set_str(&lc->net_message, message);
+	(void)pthread_cond_broadcast(&lc->net_changed);
+}
+
+static void on_network_event(void *arg, struct plugin_inst *in, int type, const void *event)
+{
+	(void)in;
+	if (type != CRIO_EVENT_READY)
+		return;
+	const struct crio_event_ready *e = event;
+	set_ready(arg, e->ready, e->reason ? e->reason : "", e->message ? e->message : "");
+}
+
+int network_init(struct lifecycle *lc, crio_call *call)
+{
+	set_ready(lc, false, "NetworkPluginNotReady", "Network plugin returns error: the network plugin has not reported yet");
+	cleanup_selection struct selection s;
+	memset(&s, 0, sizeof(s));
+	cleanup_err crio_err err = ERR_INIT;
+	int r = select_default_network(lc->plugins, lc->conf, &s, &err);
+	if (r == 0)
+		r = plugins_open(lc->plugins, call, CRIO_KIND_NETWORK, s.network, s.network_instance, &s.network_options, &lc->net, &err);
+	if (r < 0) {
+		/* The node stays up for pods on the host's network; Status says why others cannot run. */
+		cleanup_free char *m = path_fmt("Network plugin returns error: %s", err_text(&err));
+		log_warn("The default network is not available: %s", err_text(&err));
+		set_ready(lc, false, "NetworkPluginNotReady", m ? m : "Network plugin returns error");
+		return 0;
+	}
+	struct crio_network_no_args a = { .size = sizeof(a) };
+	struct crio_network_status_out o = { .size = sizeof(o) };
+	if (plugin_network_status(lc->net, call, &a, &o, NULL) == 0)
+		set_ready(lc, o.ready, o.reason ? o.reason : "", o.message ? o.message : "");
+	plugin_inst_listen(lc->net, on_network_event, lc);
+	return 0;
+}
+
+int lifecycle_network_ready(struct lifecycle *lc, bool *ret_ready, char **ret_reason, char **ret_message, crio_err *err)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&lc->net_lock);
+	cleanup_free char *reason = strdup(lc->net_ready ? "" : lc->net_reason);
+	cleanup_free char *message = strdup(lc->net_ready ? "" : lc->net_message);
+	if (!reason || !message)
+		return err_nomem(err);
+	*ret_ready = lc->net_ready;
+	*ret_reason = move_ptr(reason);
+	*ret_message = move_ptr(message);
+	return 0;
+}
+
+static void wake(void *arg)
+{
+	struct lifecycle *lc = arg;
+	cleanup_unlock pthread_mutex_t *l = lock(&lc->net_lock);
+	(void)pthread_cond_broadcast(&lc->net_changed);
+}
+
+int network_wait_ready(struct pod *p, crio_call *call, crio_err *err)
+{
+	struct lifecycle *lc = p->lc;
+	if (p->network != lc->net) {
+		struct crio_network_no_args a = { .size = sizeof(a) };
+		struct crio_network_status_out o = { .size = sizeof(o) };
+		int r = plugin_network_status(p->network, call, &a, &o, err);
+		if (r < 0 || o.ready)
+			return r;
+		return err_set(err, CRIO_E_UNAVAILABLE, "network '%s' is not ready: %s", p->network_instance, o.message ? o.message : "");
+	}
+	int watch = call_on_cancel(call, wake, lc, NULL);
+	(void)pthread_mutex_lock(&lc->net_lock);
+	while (!lc->net_ready && !call_over(call)) {
+		int64_t until = call_deadline(call);
+		(void)cond_wait_until(&lc->net_changed, &lc->net_lock, until);
+	}
+	int r = lc->net_ready ? 0 : err_set(err, CRIO_E_UNAVAILABLE, "%s: %s", lc->net_reason, lc->net_message);
+	(void)pthread_mutex_unlock(&lc->net_lock);
+	if (watch > 0)
+		call_off_cancel(call, watch);
+	return r;
+}
+
+/* "10M", "1000k" in bits a second, as the kubelet's annotations have it. */
+static int parse_rate(const struct kvs *m, const char *key, int64_t *ret, crio_err *err)
+{
+	const char *s = kvs_get(m, key);
+	*ret = 0;
+	if (!s)
+		return 0;
+	size_t n = strspn(s, "0123456789");
+	char num[24];
+	static const struct {
+		const char *unit;
+		int64_t factor;
+	} units[] = { { "", 1 }, { "k", 1000 }, { "M", 1000000 }, { "G", 1000000000 }, { "T", 1000000000000 },
+		      { "Ki", 1 << 10 }, { "Mi", 1 << 20 }, { "Gi", 1 << 30 } };
+	int64_t v;
+	if (n > 0 && n < sizeof(num)) {
+		memcpy(num, s, n);
+		num[n] = '\0';
+		for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+			if (!str_eq(s + n, units[i].unit) || !str_to_i64(num, 1, INT64_MAX / units[i].factor, &v))
+				continue;
+			*ret = v * units[i].factor;
+			return 0;
+		}
+	}
+	return err_set(err, CRIO_E_INVALID, "annotation %s: '%.40s' is not a rate such as 10M (bits a second)", key, s);
+}
+
+/* Rows and args borrow from the pod. */
+static int fill_args(struct pod *p, int netns, struct crio_port_mapping *rows, struct crio_kv *kv, struct crio_network_args *a,
+		     crio_err *err)
+{
+	static const char *const protocols[] = { "tcp", "udp", "sctp" };
+	for (size_t i = 0; i < p->config.n_ports; i++) {
+		const struct port_mapping *m = &p->config.ports[i];
+		rows[i] = (struct crio_port_mapping){ .size = sizeof(rows[i]),
+						      .host_port = (uint32_t)m->host_port,
+						      .container_port = (uint32_t)m->container_port,
+						      .protocol = protocols[(unsigned)m->protocol < 3 ? m->protocol : 0],
+						      .host_ip = m->host_ip };
+	}
+	for (size_t i = 0; i < p->config.annotations.n; i++)
+		kv[i] = (struct crio_kv){ p->config.annotations.v[i].key, p->config.annotations.v[i].value };
+	memset(a, 0, sizeof(*a));
+	a->size = sizeof(*a);
+	a->netns_fd = netns;
+	a->id = p->id;
+	a->name = p->config.meta.name;
+	a->ns = p->config.meta.ns;
+	a->uid = p->config.meta.uid;
+	a->netns_path = p->netns;
+	a->ifname = "eth0";
+	a->cgroup_path = p->cgroup_parent;
+	a->ports.v = rows;
+	a->ports.n = p->config.n_ports;
+	a->ports.stride = sizeof(rows[0]);
+	a->annotations.v = kv;
+	a->annotations.n = p->config.annotations.n;
+	a->result_json = p->cni_result;
+	int r = parse_rate(&p->config.annotations, "kubernetes.io/ingress-bandwidth", &a->ingress_rate, err);
+	return r < 0 ? r : parse_rate(&p->config.annotations, "kubernetes.io/egress-bandwidth", &a->egress_rate, err);
+}
+
+struct net_rows {
+	struct crio_port_mapping *ports;
+	struct crio_kv *kv;
+};
+
+static void net_rows_release(struct net_rows *n)
+{
+	free(n->ports);
+	free(n->kv);
+}
+
+static int rows_new(const struct pod *p, struct net_rows *n, crio_err *err)
+{
+	n->ports = calloc(p->config.n_ports + 1, sizeof(*n->ports));
+	n->kv = calloc(p->config.annotations.n + 1, sizeof(*n->kv));
+	return n->ports && n->kv ? 0 : err_nomem(err);
+}
+
+int network_setup(struct pod *p, crio_call *call, crio_err *err)
+{
+	CLEANUP(net_rows_release) struct net_rows rows = { NULL, NULL };
+	cleanup_close int netns = -1;
+	int r = rows_new(p, &rows, err);
+	if (r == 0 && *p->netns) {
+		netns = netns_open(p->netns, err);
+		r = netns < 0 ? netns : 0;
+	}
+	struct crio_network_args a;
+	if (r == 0)
+		r = fill_args(p, netns, rows.ports, rows.kv, &a, err);
+	if (r < 0)
+		return r;
+	struct crio_network_out o = { .size = sizeof(o) };
+	p->network_up = true; /* from here on there is something to take down */
+	r = plugin_network_setup(p->network, call, &a, &o, err);
+	if (r < 0)
+		return err_wrap(err, "create pod network sandbox %s (%s)", p->name, p->id);
+	for (size_t i = 0; i < o.ips.n; i++)
+		if (strv_add(&p->ips, o.ips.v[i]) < 0)
+			return err_nomem(err);
+	return config_set_str(&p->cni_result, o.result_json) < 0 ? err_nomem(err) : 0;
+}
+
+int pod_release_network(struct pod *p, crio_call *call, crio_err *err)
+{
+	if (!p->network_up)
+		return 0;
+	if (!p->network)
+		return err_set(err, CRIO_E_PRECONDITION, "the network plugin '%s' of pod sandbox %s is not there: put its file back to "
+			       "take the pod's network down", p->network_plugin, p->id);
+	cleanup_call crio_call *sub = call_sub(call, TEARDOWN_NS);
+	CLEANUP(net_rows_release) struct net_rows rows = { NULL, NULL };
+	int r = sub ? rows_new(p, &rows, err) : err_nomem(err);
+	if (r < 0)
+		return r;
+	/* A namespace that has vanished is no reason not to give the address back. */
+	cleanup_close int netns = *p->netns ? netns_open(p->netns, NULL) : -1;
+	struct crio_network_args a;
+	r = fill_args(p, netns, rows.ports, rows.kv, &a, err);
+	if (r < 0)
+		return r;
+	if (netns < 0)
+		a.netns_path = "";
+	log_info("Deleting pod %s_%s from CNI network", p->config.meta.ns, p->config.meta.name);
+	struct crio_network_no_out o = { .size = sizeof(o) };
+	r = plugin_network_teardown(p->network, sub, &a, &o, err);
+	if (r < 0)
+		return err_wrap(err, "take down the network of pod sandbox %s", p->id);
+	log_info("Successfully cleaned up network for pod %s", p->id);
+	p->network_up = false;
+	return 0;
+}

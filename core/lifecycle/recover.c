@@ -1,0 +1,438 @@
+/*
+ * recover.c: what an earlier run left. The truth is each object's userdata directory: config.json with CRI-O's annotations and
+ * state.json; an object without state.json was being made when the daemon ended and is taken apart again. Pods first, then
+ * containers, which find their pod by the SandboxID annotation.
+ */
+#include "core/lifecycle/annotations.h"
+#include "core/lifecycle/inner.h"
+#include "core/plugin/select.h"
+#include "core/util/fs.h"
+#include "core/util/log.h"
+
+#define CONFIG_MAX (4u << 20)
+
+struct found {
+	struct lifecycle *lc;
+	struct store *store;
+	const struct store_container *rec;
+	struct json_object *ann; /* borrowed from spec */
+	struct json_object *spec;
+	char *dir;
+};
+
+static void found_release(struct found *f)
+{
+	if (f->spec)
+		(void)json_object_put(f->spec);
+	free(f->dir);
+}
+
+static const char *ann(const struct found *f, const char *key)
+{
+	return json_str(f->ann, key);
+}
+
+/* A JSON text in an annotation; NULL when it is not one. */
+static struct json_object *ann_json(const struct found *f, const char *key)
+{
+	const char *s = ann(f, key);
+	struct json_object *o = NULL;
+	return *s && json_parse(s, strlen(s), &o, NULL) == 0 ? o : NULL;
+}
+
+static int restore_maps(const struct found *f, struct kvs *labels, struct kvs *annotations)
+{
+	cleanup_json struct json_object *l = ann_json(f, ANN_LABELS), *a = ann_json(f, ANN_ANNOTATIONS);
+	int r = json_map(l, labels);
+	return r < 0 ? r : json_map(a, annotations);
+}
+
+static int ns_int(const struct json_object *o, const char *key)
+{
+	return (int)json_int(o, key, 0);
+}
+
+static int restore_pod_config(const struct found *f, struct pod *p)
+{
+	struct pod_config *c = &p->config;
+	cleanup_json struct json_object *meta = ann_json(f, ANN_METADATA), *ns = ann_json(f, ANN_NAMESPACE_OPTIONS),
+				   *ports = ann_json(f, ANN_PORT_MAPPINGS);
+	c->meta.attempt = (uint32_t)json_int(meta, "attempt", 0);
+	c->sec.set = true;
+	c->sec.ns.network = (enum ns_mode)ns_int(ns, "network");
+	c->sec.ns.pid = (enum ns_mode)ns_int(ns, "pid");
+	c->sec.ns.ipc = (enum ns_mode)ns_int(ns, "ipc");
+	if (str_eq(ann(f, ANN_HOST_NETWORK), "true"))
+		c->sec.ns.network = NS_NODE;
+	c->sec.privileged = str_eq(ann(f, ANN_PRIVILEGED_RUNTIME), "true");
+	const char *log = ann(f, ANN_LOG_PATH);
+	if (config_set_str(&c->meta.name, json_str(meta, "name")) < 0 || config_set_str(&c->meta.uid, json_str(meta, "uid")) < 0 ||
+	    config_set_str(&c->meta.ns, json_str(meta, "namespace")) < 0 || config_set_str(&c->log_directory, log) < 0 ||
+	    config_set_str(&c->cgroup_parent, ann(f, ANN_CGROUP_PARENT)) < 0)
+		return CRIO_E_NOMEM;
+	size_t n = json_object_is_type(ports, json_type_array) ? json_object_array_length(ports) : 0;
+	c->ports = calloc(n + 1, sizeof(*c->ports));
+	if (!c->ports)
+		return CRIO_E_NOMEM;
+	for (size_t i = 0; i < n; i++) {
+		const struct json_object *o = json_object_array_get_idx(ports, i);
+		const char *proto = json_str(o, "protocol");
+		c->ports[i].protocol = strcasecmp(proto, "udp") == 0 ? PROTO_UDP : strcasecmp(proto, "sctp") == 0 ? PROTO_SCTP : PROTO_TCP;
+		c->ports[i].container_port = (int32_t)json_int(o, "container_port", json_int(o, "containerPort", 0));
+		c->ports[i].host_port = (int32_t)json_int(o, "host_port", json_int(o, "hostPort", 0));
+		const char *ip = json_str(o, "host_ip");
+		if (config_set_str(&c->ports[i].host_ip, *ip ? ip : json_str(o, "hostIP")) < 0)
+			return CRIO_E_NOMEM;
+		c->n_ports = i + 1;
+	}
+	return restore_maps(f, &c->labels, &c->annotations);
+}
+
+/* linux.namespaces has the pins. */
+static int restore_namespaces(const struct found *f, struct pod *p)
+{
+	struct json_object *linux_ = json_obj(f->spec, "linux");
+	struct json_object *v = json_arr(linux_, "namespaces");
+	size_t n = v ? json_object_array_length(v) : 0;
+	for (size_t i = 0; i < n; i++) {
+		const struct json_object *o = json_object_array_get_idx(v, i);
+		const char *type = json_str(o, "type"), *path = json_str(o, "path");
+		char **field = str_eq(type, "network") ? &p->netns : str_eq(type, "ipc") ? &p->ipcns : str_eq(type, "uts") ? &p->utsns : NULL;
+		if (field && config_set_str(field, path) < 0)
+			return CRIO_E_NOMEM;
+	}
+	const char *name = ann(f, "namespaces.crio.io");
+	if (!*name && *p->netns) /* written by CRI-O: <dir>/netns/<name> */
+		name = strrchr(p->netns, '/') + 1;
+	return config_set_str(&p->ns_name, name);
+}
+
+static int restore_ips(const struct found *f, struct pod *p)
+{
+	for (int i = 0; i < 16; i++) {
+		char key[64];
+		(void)snprintf(key, sizeof(key), ANN_IP ".%d", i);
+		const char *ip = ann(f, key);
+		if (!*ip)
+			break;
+		if (strv_add(&p->ips, ip) < 0)
+			return CRIO_E_NOMEM;
+	}
+	return config_set_str(&p->cni_result, ann(f, ANN_CNI_RESULT));
+}
+
+/* The recorded choice wins over what the configuration would say now. A plugin that has gone leaves its field NULL: the pod stays
+ * listed. */
+static int restore_plugins(const struct found *f, crio_call *call, struct pod *p)
+{
+	struct lifecycle *lc = f->lc;
+	cleanup_selection struct selection s;
+	memset(&s, 0, sizeof(s));
+	cleanup_err crio_err err = ERR_INIT;
+	const struct conf_workload *w = conf_workload_for(lc->conf, &p->config.annotations);
+	int r = select_plugins(lc->plugins, lc->conf, p->handler, w, p->host_network, &s, &err);
+	if (r < 0) {
+		err_clear(&err);
+		r = select_plugins(lc->plugins, lc->conf, "", NULL, p->host_network, &s, &err);
+	}
+	const struct {
+		const char *key;
+		char **field;
+	} v[] = { { "runtime.crio.io", &s.runtime },
+		  { "runtime-instance.crio.io", &s.runtime_instance },
+		  { "network.crio.io", &s.network },
+		  { "network-instance.crio.io", &s.network_instance },
+		  { "storage.crio.io", &s.storage } };
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(v); i++)
+		if (*ann(f, v[i].key))
+			r = config_set_str(v[i].field, ann(f, v[i].key));
+	if (config_set_str(&p->plugins, ann(f, "plugins.crio.io")) < 0)
+		return CRIO_E_NOMEM;
+	p->store = f->store;
+	if (r == 0)
+		r = pod_open_plugins(p, call, &s, &err);
+	if (r < 0)
+		log_warn("Pod sandbox %s: %s", p->id, err_text(&err));
+	p->store = f->store; /* where it was found */
+	return config_set_str(&p->driver, store_driver(f->store));
+}
+
+static int fill_paths(struct pod *p)
+{
+	p->run_dir = (free(p->run_dir), store_container_run_dir(p->store, p->id));
+	p->dir = (free(p->dir), store_container_dir(p->store, p->id));
+	if (!p->run_dir || !p->dir)
+		return CRIO_E_NOMEM;
+	if (!*p->resolv_path)
+		p->resolv_path = (free(p->resolv_path), path_fmt("%s/resolv.conf", p->run_dir));
+	if (!*p->hostname_path)
+		p->hostname_path = (free(p->hostname_path), path_fmt("%s/hostname", p->run_dir));
+	return p->resolv_path && p->hostname_path ? 0 : CRIO_E_NOMEM;
+}
+
+static int restore_pod(const struct found *f, crio_call *call, struct pod *p)
+{
+	memcpy(p->id, f->rec->id, 64);
+	int r = restore_pod_config(f, p);
+	p->host_network = p->config.sec.ns.network == NS_NODE;
+	p->privileged = p->config.sec.privileged;
+	p->cgroup_made = str_eq(ann(f, "cgroup-made.crio.io"), "true");
+	if (!time_parse(ann(f, ANN_CREATED), &p->created_ns))
+		p->created_ns = f->rec->created_ns;
+	const struct {
+		char **field;
+		const char *value;
+	} v[] = { { &p->name, ann(f, ANN_SANDBOX_NAME) }, { &p->handler, ann(f, ANN_RUNTIME_HANDLER) },
+		  { &p->hostname, ann(f, ANN_HOST_NAME) }, { &p->cgroup_parent, ann(f, ANN_CGROUP_PARENT) },
+		  { &p->resolv_path, ann(f, ANN_RESOLV_PATH) }, { &p->hostname_path, ann(f, ANN_HOSTNAME_PATH) },
+		  { &p->shm_path, ann(f, ANN_SHM_PATH) } };
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(v); i++)
+		r = config_set_str(v[i].field, v[i].value);
+	/* CRI-O keeps "k8s_..." as the container's name too. */
+	if (r == 0 && !*p->name)
+		r = config_set_str(&p->name, ann(f, ANN_NAME));
+	const struct conf_runtime *h = conf_runtime(f->lc->conf, p->handler);
+	for (size_t i = 0; r == 0 && h && i < h->allowed_annotations.n; i++)
+		r = strv_add(&p->allowed_annotations, h->allowed_annotations.v[i]);
+	r = r < 0 ? r : restore_namespaces(f, p);
+	r = r < 0 ? r : restore_ips(f, p);
+	r = r < 0 ? r : restore_plugins(f, call, p);
+	return r < 0 ? r : fill_paths(p);
+}
+
+/* ---- containers ---- */
+
+static int restore_container(const struct found *f, struct container *c)
+{
+	struct container_config *cc = &c->config;
+	cleanup_json struct json_object *meta = ann_json(f, ANN_METADATA);
+	memcpy(c->id, f->rec->id, 64);
+	cc->meta.attempt = (uint32_t)json_int(meta, "attempt", 0);
+	cc->tty = str_eq(ann(f, ANN_TTY), "true");
+	cc->stdin_open = str_eq(ann(f, ANN_STDIN), "true");
+	cc->stdin_once = str_eq(ann(f, ANN_STDIN_ONCE), "true");
+	if (!time_parse(ann(f, ANN_CREATED), &c->created_ns))
+		c->created_ns = f->rec->created_ns;
+	const struct {
+		char **field;
+		const char *value;
+	} v[] = { { &c->name, ann(f, ANN_NAME) },
+		  { &cc->meta.name, json_str(meta, "name") },
+		  { &cc->image, ann(f, ANN_IMAGE) },
+		  { &c->image_id, f->rec->image },
+		  { &c->image_name, ann(f, ANN_IMAGE_NAME) },
+		  { &c->image_ref, ann(f, ANN_IMAGE_REF) },
+		  { &c->log_path, ann(f, ANN_LOG_PATH) },
+		  { &c->rootfs, ann(f, ANN_MOUNT_POINT) } };
+	for (size_t i = 0; i < ARRAY_SIZE(v); i++)
+		if (config_set_str(v[i].field, v[i].value) < 0)
+			return CRIO_E_NOMEM;
+	c->dir = (free(c->dir), store_container_dir(f->store, c->id));
+	c->run_dir = (free(c->run_dir), store_container_run_dir(f->store, c->id));
+	if (!c->dir || !c->run_dir)
+		return CRIO_E_NOMEM;
+	/* What the process runs as, and the mounts, are in the spec. */
+	struct json_object *user = json_path(f->spec, "process.user");
+	c->info.uid = (uint32_t)json_int(user, "uid", 0);
+	c->info.gid = (uint32_t)json_int(user, "gid", 0);
+	struct json_object *groups = json_arr(user, "additionalGids");
+	size_t n = groups ? json_object_array_length(groups) : 0;
+	c->info.groups = calloc(n + 1, sizeof(*c->info.groups));
+	for (size_t i = 0; c->info.groups && i < n; i++)
+		c->info.groups[c->info.n_groups++] = (uint32_t)json_object_get_int64(json_object_array_get_idx(groups, i));
+	c->has_resources = spec_get_resources(f->spec, &c->resources, NULL) == 0;
+	char buf[24];
+	const char *sig = ann(f, ANN_STOP_SIGNAL);
+	if (!*sig || signal_parse(sig, &c->stop_signal) < 0)
+		c->stop_signal = 15;
+	if (config_set_str(&c->stop_signal_name, signal_name(c->stop_signal, buf)) < 0)
+		return CRIO_E_NOMEM;
+	cleanup_json struct json_object *vols = ann_json(f, ANN_VOLUMES);
+	size_t m = json_object_is_type(vols, json_type_array) ? json_object_array_length(vols) : 0;
+	cc->mounts = calloc(m + 1, sizeof(*cc->mounts));
+	for (size_t i = 0; cc->mounts && i < m; i++) {
+		const struct json_object *o = json_object_array_get_idx(vols, i);
+		if (mount_config_init(&cc->mounts[i]) < 0)
+			return CRIO_E_NOMEM;
+		cc->n_mounts = i + 1;
+		cc->mounts[i].readonly = json_flag(o, "readonly", false);
+		if (config_set_str(&cc->mounts[i].container_path, json_str(o, "container_path")) < 0 ||
+		    config_set_str(&cc->mounts[i].host_path, json_str(o, "host_path")) < 0)
+			return CRIO_E_NOMEM;
+	}
+	return restore_maps(f, &cc->labels, &cc->annotations);
+}
+
+/* Hands the container back to its runtime plugin, which says what has happened meanwhile. */
+static void reconnect(struct container *c, crio_call *call)
+{
+	if (c->state == CONTAINER_EXITED || !c->pod->runtime)
+		return;
+	const struct lifecycle *lc = c->lc;
+	struct crio_runtime_reconnect_args a = { .size = sizeof(a),
+						 .pid = c->pid,
+						 .start_time = c->start_time,
+						 .id = c->id,
+						 .sandbox_id = c->pod->id,
+						 .bundle = c->run_dir,
+						 .persist_dir = c->dir,
+						 .exit_dir = lc->conf->runtime.container_exits_dir,
+						 .attach_dir = lc->conf->runtime.container_attach_socket_dir,
+						 .monitor_pid = c->monitor_pid,
+						 .monitor_start_time = c->monitor_start_time };
+	struct crio_runtime_state_out o = { .size = sizeof(o) };
+	cleanup_err crio_err err = ERR_INIT;
+	int r = plugin_runtime_reconnect(c->pod->runtime, call, &a, &o, &err);
+	if (r < 0) {
+		log_warn("Container %s: %s", c->id, err_text(&err));
+		if (proc_start_time(c->pid) != c->start_time || c->pid <= 0)
+			container_exited(c, -1, 0, false);
+		return;
+	}
+	if (o.status == CRIO_CONTAINER_STOPPED) {
+		container_exited(c, o.exit_code, o.finished_ns, o.oom);
+		(void)container_write_state(c, NULL);
+	} else if (o.status == CRIO_CONTAINER_RUNNING && c->state == CONTAINER_CREATED) {
+		c->state = CONTAINER_RUNNING; /* started, and killed before it was recorded */
+		c->started_ns = c->started_ns ? c->started_ns : now_real_ns();
+	}
+}
+
+static int load(struct lifecycle *lc, struct store *s, const struct store_container *rec, struct found *f)
+{
+	memset(f, 0, sizeof(*f));
+	f->lc = lc;
+	f->store = s;
+	f->rec = rec;
+	f->dir = store_container_dir(s, rec->id);
+	cleanup_free char *path = f->dir ? path_fmt("%s/config.json", f->dir) : NULL;
+	if (!path)
+		return CRIO_E_NOMEM;
+	int r = json_read_file(-1, path, CONFIG_MAX, &f->spec, NULL);
+	f->ann = r == 0 ? json_obj(f->spec, "annotations") : NULL;
+	return r;
+}
+
+/* Is the record one of ours? Other tools keep containers in the same store. */
+static bool is_ours(const struct store_container *rec, bool *ret_pod)
+{
+	cleanup_json struct json_object *m = NULL;
+	if (json_parse(rec->metadata, strlen(rec->metadata), &m, NULL) < 0 || !*json_str(m, "pod-id"))
+		return false;
+	/* CRI-O leaves "pod" out of a container's. */
+	*ret_pod = json_get(m, "pod") ? json_flag(m, "pod", false) : str_eq(json_str(m, "pod-id"), rec->id);
+	return true;
+}
+
+static void discard(struct store *s, crio_call *call, const char *id, const char *what)
+{
+	cleanup_err crio_err err = ERR_INIT;
+	log_info("Remove %s %s, which was being made when the daemon ended", what, id);
+	if (store_unmount(s, call, id, true, &err) < 0 || store_container_delete(s, call, id, &err) < 0)
+		log_warn("Remove half-made %s %s: %s", what, id, err_text(&err));
+}
+
+static void recover_infra(struct pod *p, const struct found *f, crio_call *call)
+{
+	if (str_eq(ann(f, ANN_SPOOFED), "true") || str_eq(ann(f, "io.kubernetes.cri-o.Spoofed"), "true") || !*f->rec->image)
+		return;
+	struct container *c = container_new(p->lc);
+	if (!c)
+		return;
+	c->pod = p;
+	c->is_infra = true;
+	p->infra = c;
+	if (restore_container(f, c) < 0 || container_read_state(c, NULL) < 0)
+		return;
+	reconnect(c, call);
+}
+
+static void recover_pod(struct lifecycle *lc, struct store *s, const struct store_container *rec, crio_call *call)
+{
+	CLEANUP(found_release) struct found f;
+	cleanup_pod struct pod *p = NULL;
+	if (load(lc, s, rec, &f) < 0 || !f.ann) {
+		discard(s, call, rec->id, "pod sandbox"); /* nothing outside its directories was made before config.json */
+		return;
+	}
+	p = pod_new(lc);
+	if (!p || restore_pod(&f, call, p) < 0) {
+		log_warn("Pod sandbox %s cannot be restored: its config.json is not usable", rec->id);
+		return;
+	}
+	if (pod_read_state(p, NULL) < 0) {
+		cleanup_err crio_err err = ERR_INIT;
+		log_info("Take down pod sandbox %s, which was being made when the daemon ended", p->id);
+		p->network_up = !p->host_network;
+		recover_infra(p, &f, call);
+		if (pod_release_all(p, call, &err) < 0)
+			log_warn("Take down half-made pod sandbox %s: %s", p->id, err_text(&err));
+		return;
+	}
+	recover_infra(p, &f, call);
+	if (names_restore(lc->names, p->name, p->id, NULL) < 0 || registry_add_pod(lc, p, NULL) < 0)
+		log_warn("Pod sandbox %s: no memory, or its name '%s' is taken", p->id, p->name);
+}
+
+static void recover_container(struct lifecycle *lc, struct store *s, const struct store_container *rec, crio_call *call)
+{
+	CLEANUP(found_release) struct found f;
+	cleanup_container struct container *c = container_new(lc);
+	int r = load(lc, s, rec, &f);
+	if (!c)
+		return;
+	cleanup_pod struct pod *p = NULL;
+	if (r == 0 && f.ann)
+		(void)registry_pod(lc, ann(&f, ANN_SANDBOX_ID), &p, NULL);
+	if (!p || restore_container(&f, c) < 0) {
+		discard(s, call, rec->id, "container");
+		return;
+	}
+	c->pod = pod_ref(p);
+	if (container_read_state(c, NULL) < 0) {
+		cleanup_err crio_err err = ERR_INIT;
+		log_info("Take down container %s, which was being made when the daemon ended", c->id);
+		if (container_release_all(c, call, &err) < 0)
+			log_warn("Take down half-made container %s: %s", c->id, err_text(&err));
+		return;
+	}
+	reconnect(c, call);
+	if (names_restore(lc->names, c->name, c->id, NULL) < 0 || registry_add_container(lc, c, NULL) < 0)
+		log_warn("Container %s: no memory, or its name '%s' is taken", c->id, c->name);
+}
+
+static int by_age(const void *a, const void *b)
+{
+	const struct store_container *x = *(struct store_container *const *)a, *y = *(struct store_container *const *)b;
+	return x->created_ns < y->created_ns ? -1 : x->created_ns > y->created_ns;
+}
+
+int recover(struct lifecycle *lc, crio_call *call, crio_err *err)
+{
+	struct store *s;
+	/* Pods of all stores before containers of any: a container may stand on another store than its pod's record. */
+	for (int pods = 1; pods >= 0; pods--) {
+		for (size_t i = 0; (s = images_store_at(lc->images, i)); i++) {
+			const struct store_containers *all = store_containers_get(s);
+			cleanup_free struct store_container **v = calloc(all->n + 1, sizeof(*v));
+			if (!v) {
+				store_containers_unref(all);
+				return err_nomem(err);
+			}
+			for (size_t j = 0; j < all->n; j++)
+				v[j] = all->v[j];
+			qsort(v, all->n, sizeof(*v), by_age);
+			for (size_t j = 0; j < all->n; j++) {
+				bool is_pod = false;
+				if (!is_ours(v[j], &is_pod) || is_pod != (pods == 1))
+					continue;
+				if (is_pod)
+					recover_pod(lc, s, v[j], call);
+				else
+					recover_container(lc, s, v[j], call);
+			}
+			store_containers_unref(all);
+		}
+	}
+	return 0;
+}
