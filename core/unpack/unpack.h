@@ -25,7 +25,7 @@
 struct unpack_limits {
 	uint64_t max_blob;         /* compressed bytes: 64 GiB */
 	uint64_t max_plain;        /* bytes of tar, and the size of any one file (sparse): 256 GiB */
-	uint64_t max_entries;      /* 8 million */
+	uint64_t max_entries;      /* 4 million */
 	uint32_t max_meta;         /* bytes of pax and long-name data an entry: 1 MiB */
 	uint32_t max_sparse;       /* extents of a sparse file: 65536 */
 	uint32_t zstd_window_log;  /* DECOMPRESS_WINDOW_LOG */
