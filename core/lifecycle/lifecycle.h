@@ -24,7 +24,7 @@ struct plugins;
 struct loop;
 struct workers;
 struct lifecycle_args {
-	struct conf *conf;
+	const struct conf *conf;
 	struct images *images;
 	struct plugins *plugins;
 	struct loop *loop;

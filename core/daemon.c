@@ -1,0 +1,277 @@
+#include "core/daemon.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#ifdef HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+#include "core/exec/loop.h"
+#include "core/exec/workers.h"
+#include "core/image/image.h"
+#include "core/lifecycle/lifecycle.h"
+#include "core/plugin/plugins.h"
+#include "core/rpc/rpc.h"
+#include "core/util/fs.h"
+#include "core/util/log.h"
+
+#define STOP_GRACE_MS 5000
+#define WORKERS_END_NS (10 * 1000000000LL)
+#define START_NS (10 * 60 * 1000000000LL)
+
+struct daemon {
+	const struct conf *conf; /* the one in force; a reference once it was reloaded */
+	const struct conf_args *args;
+	crio_call *start;        /* bounds what happens at start */
+	char *self;              /* our own program, for probing plugins */
+	struct loop *loop;
+	struct workers *workers;
+	struct plugins *plugins;
+	struct images *images;
+	struct lifecycle *lifecycle;
+	struct rpc_server *rpc;
+};
+
+/* ---- steps ---- */
+
+static int init_process(struct daemon *d, crio_err *err)
+{
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)umask(022);
+	/* Nobody of our own user may trace us or read our memory: it has registry credentials. */
+	(void)prctl(PR_SET_DUMPABLE, 0);
+	/* Threads come and go with requests: more arenas would only keep freed memory. */
+	(void)mallopt(M_ARENA_MAX, 2);
+	(void)mallopt(M_TRIM_THRESHOLD, 256 * 1024);
+	struct rlimit nofile;
+	if (getrlimit(RLIMIT_NOFILE, &nofile) == 0 && nofile.rlim_cur < nofile.rlim_max) {
+		nofile.rlim_cur = nofile.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &nofile);
+	}
+	char exe[4096];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+	if (n <= 0)
+		return err_errno(err, errno, "find our own program");
+	exe[n] = '\0';
+	d->self = strdup(exe);
+	d->start = call_new("Start", now_mono_ns() + START_NS);
+	return d->self && d->start ? 0 : err_nomem(err);
+}
+
+static void end_process(struct daemon *d)
+{
+	free(d->self);
+	call_unref(d->start);
+}
+
+static int init_loop(struct daemon *d, crio_err *err)
+{
+	return loop_new(&d->loop, err);
+}
+
+static void end_loop(struct daemon *d)
+{
+	loop_free(d->loop);
+}
+
+static int init_workers(struct daemon *d, crio_err *err)
+{
+	return workers_new(&d->workers, err);
+}
+
+static void end_workers(struct daemon *d)
+{
+	int left = workers_free(d->workers, WORKERS_END_NS);
+	if (left)
+		log_warn("%d threads did not end", left);
+}
+
+static int init_plugins(struct daemon *d, crio_err *err)
+{
+	const struct conf_plugins *c = &d->conf->plugins;
+	struct plugins_args a = { .dir = c->dir,
+				  .options_dir = c->options_dir,
+				  .state_dir = c->state_dir,
+				  .run_dir = c->run_dir,
+				  .probe_path = d->self,
+				  .loop = d->loop,
+				  .workers = d->workers };
+	return plugins_new(&a, &d->plugins, err);
+}
+
+static void end_plugins(struct daemon *d)
+{
+	plugins_free(d->plugins);
+}
+
+static int init_images(struct daemon *d, crio_err *err)
+{
+	struct images_args a = { .conf = d->conf, .plugins = d->plugins };
+	return images_new(&a, d->start, &d->images, err);
+}
+
+static void end_images(struct daemon *d)
+{
+	images_free(d->images);
+}
+
+static int init_lifecycle(struct daemon *d, crio_err *err)
+{
+	struct lifecycle_args a = {
+		.conf = d->conf, .images = d->images, .plugins = d->plugins, .loop = d->loop, .workers = d->workers
+	};
+	return lifecycle_new(&a, d->start, &d->lifecycle, err);
+}
+
+static void end_lifecycle(struct daemon *d)
+{
+	lifecycle_free(d->lifecycle);
+}
+
+static int init_rpc(struct daemon *d, crio_err *err)
+{
+	const struct conf_api *c = &d->conf->api;
+	cleanup_free char *dir = strdup(c->listen);
+	char *slash = dir ? strrchr(dir, '/') : NULL;
+	if (!slash)
+		return dir ? err_set(err, CRIO_E_INVALID, "listen: '%s' is not an absolute path", c->listen) : err_nomem(err);
+	*slash = '\0';
+	int r = *dir ? fs_mkdir_p(dir, 0755, err) : 0;
+	struct rpc_args a = { .conf = d->conf,
+			      .lifecycle = d->lifecycle,
+			      .images = d->images,
+			      .plugins = d->plugins,
+			      .workers = d->workers,
+			      .socket_path = c->listen,
+			      .max_recv_bytes = (uint32_t)(c->grpc_max_recv_msg_size < UINT32_MAX ? c->grpc_max_recv_msg_size : INT32_MAX),
+			      .max_send_bytes = (uint32_t)(c->grpc_max_send_msg_size < UINT32_MAX ? c->grpc_max_send_msg_size : INT32_MAX) };
+	if (r == 0)
+		r = rpc_server_new(&a, &d->rpc, err);
+	if (r == 0)
+		r = rpc_server_start(d->rpc, err);
+	return r;
+}
+
+static void end_rpc(struct daemon *d)
+{
+	if (!d->rpc)
+		return;
+	int left = rpc_server_stop(d->rpc, STOP_GRACE_MS);
+	if (left)
+		log_warn("%d calls were still running at the end", left);
+	rpc_server_free(d->rpc);
+}
+
+static const struct step {
+	const char *name;
+	int (*init)(struct daemon *d, crio_err *err);
+	void (*end)(struct daemon *d);
+} steps[] = {
+	{ "process", init_process, end_process },
+	{ "event loop", init_loop, end_loop },
+	{ "workers", init_workers, end_workers },
+	{ "plugins", init_plugins, end_plugins },
+	{ "images", init_images, end_images },
+	{ "pods and containers", init_lifecycle, end_lifecycle },
+	{ "CRI server", init_rpc, end_rpc },
+};
+
+/* ---- running ---- */
+
+static void notify(const char *what)
+{
+#ifdef HAVE_SYSTEMD
+	(void)sd_notify(0, what);
+#else
+	(void)what;
+#endif
+}
+
+static void rescan_job(void *arg)
+{
+	plugins_rescan(arg);
+}
+
+static void reload(struct daemon *d)
+{
+	const struct conf *old = d->conf;
+	struct conf *now = NULL;
+	cleanup_err crio_err err = ERR_INIT;
+	notify("RELOADING=1");
+	if (conf_reload(old, d->args, &now, &err) < 0) {
+		log_error("unable to reload configuration: %s", err_text(&err));
+		notify("READY=1");
+		return;
+	}
+	log_set_level(now->runtime.log_level);
+	if (log_set_filter(now->runtime.log_filter, &err) < 0 || images_reload(d->images, now, &err) < 0)
+		log_error("unable to reload configuration: %s", err_text(&err));
+	rpc_server_set_conf(d->rpc, now);
+	d->conf = now;
+	conf_unref(old);
+	(void)workers_run(d->workers, WORK_IMAGE, rescan_job, d->plugins, NULL);
+	log_info("Configuration reload completed");
+	notify("READY=1");
+}
+
+static void serve(struct daemon *d, const sigset_t *signals)
+{
+	for (;;) {
+		int sig = sigwaitinfo(signals, NULL);
+		if (sig < 0)
+			continue;
+		if (sig == SIGHUP) {
+			reload(d);
+			continue;
+		}
+		if (sig == SIGUSR2) {
+			(void)malloc_trim(0);
+			continue;
+		}
+		if (sig == SIGTERM || sig == SIGINT) {
+			log_info("Ending on signal %d; containers go on", sig);
+			notify("STOPPING=1");
+			return;
+		}
+	}
+}
+
+int daemon_run(const struct conf *conf, const struct conf_args *args, crio_err *err)
+{
+	struct daemon d = { .conf = conf_ref(conf), .args = args };
+	/* Blocked before the first thread is made, so that only sigwaitinfo here takes them. */
+	sigset_t signals;
+	(void)sigemptyset(&signals);
+	static const int wanted[] = { SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2 };
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+		(void)sigaddset(&signals, wanted[i]);
+	(void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
+
+	size_t done = 0;
+	int r = 0;
+	for (; done < ARRAY_SIZE(steps); done++) {
+		r = steps[done].init(&d, err);
+		if (r < 0) {
+			(void)err_wrap(err, "start %s", steps[done].name);
+			done++; /* its end copes with a half-made part */
+			break;
+		}
+	}
+	if (r == 0) {
+		(void)malloc_trim(0);
+		notify("READY=1");
+		log_info("crio serves on %s", d.conf->api.listen);
+		/* New files are looked at beside serving, so that an operator sees at once which are refused. */
+		(void)workers_run(d.workers, WORK_IMAGE, rescan_job, d.plugins, NULL);
+		serve(&d, &signals);
+	}
+	/* The order of the steps is also the order of use: pods before the workers that serve them is the one exception, which
+	 * lifecycle_free copes with. */
+	while (done > 0)
+		steps[--done].end(&d);
+	conf_unref(d.conf);
+	return r;
+}
