@@ -327,13 +327,46 @@ static struct flight *flight_new(struct plugin_inst *in, const struct op_desc *o
 	return f;
 }
 
-static bool has_op(const struct plugin_inst *in, const struct op_desc *op)
+static bool module_has_op(const struct module *m, const struct op_desc *op)
 {
-	if (in->mod->kind != op->kind)
+	if (m->kind != op->kind)
 		return false;
 	/* Every op is a function pointer; all-zero bytes is NULL here. */
 	static const char zero[sizeof(void (*)(void))];
-	return memcmp((const char *)&in->mod->ops + op->offset, zero, sizeof(zero)) != 0;
+	return memcmp((const char *)&m->ops + op->offset, zero, sizeof(zero)) != 0;
+}
+
+static bool has_op(const struct plugin_inst *in, const struct op_desc *op)
+{
+	return module_has_op(in->mod, op);
+}
+
+static const struct op_desc *nth_op(enum crio_kind kind, size_t n)
+{
+	for (size_t i = 0; i < OP_COUNT; i++)
+		if (op_descs[i].kind == kind && n-- == 0)
+			return &op_descs[i];
+	return NULL;
+}
+
+size_t plugin_ops_count(enum crio_kind kind)
+{
+	size_t n = 0;
+	while (nth_op(kind, n))
+		n++;
+	return n;
+}
+
+const char *plugin_op_name(enum crio_kind kind, size_t i)
+{
+	const struct op_desc *op = nth_op(kind, i);
+	return op ? op->name : "";
+}
+
+bool plugin_info_has_op(const struct plugin_info *info, size_t i)
+{
+	const struct op_desc *op = nth_op(info->kind, i);
+	return op && module_has_op(info->module, op);
 }
 
 bool plugin_inst_has_op(const struct plugin_inst *in, const char *name)

@@ -321,7 +321,8 @@ void plugins_each(struct plugins *p, void (*fn)(void *arg, const struct plugin_i
 					    .summary = v[i]->loaded ? v[i]->desc.summary : "",
 					    .refused = v[i]->refused,
 					    .desc = v[i]->loaded ? &v[i]->desc : NULL,
-					    .instances = v[i]->instances };
+					    .instances = v[i]->instances,
+					    .module = v[i] };
 		(void)pthread_mutex_unlock(&p->lock);
 		fn(arg, &info);
 	}

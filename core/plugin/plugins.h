@@ -64,7 +64,12 @@ struct plugin_info {
 	const char *refused;      /* reason, NULL when it is loaded */
 	const struct crio_plugin *desc; /* NULL when refused */
 	size_t instances;
+	const void *module;       /* the host's */
 };
+/* The operations of a kind, by number, for `describe`; and whether a loaded plugin has one. */
+size_t plugin_ops_count(enum crio_kind kind);
+const char *plugin_op_name(enum crio_kind kind, size_t i);
+bool plugin_info_has_op(const struct plugin_info *info, size_t i);
 /* Calls fn for each, sorted by kind and name; info lives until fn returns. */
 void plugins_each(struct plugins *p, void (*fn)(void *arg, const struct plugin_info *info), void *arg);
 const char *plugin_kind_name(enum crio_kind kind); /* "runtime" */
