@@ -91,7 +91,7 @@ struct image_auth {
 	const char *registry_token; /* a bearer token sent as it is */
 };
 struct pull_args {
-	const char *ref;            /* as the client named it: short, tagged, by digest, "docker://..." or a full image id */
+	const char *ref;            /* as the client named it: short, tagged, by digest; "docker://" may stand before it */
 	struct image_auth auth;     /* all NULL or "": the files decide */
 	const char *driver;         /* storage driver of the runtime handler; "" or NULL the default */
 	const char *pod_namespace;  /* chooses policy and auth; "" or NULL none */

@@ -406,6 +406,7 @@ int registry_manifest(struct registry_session *s, crio_call *call, const char *d
 		if (r == 0) {
 			s->current = i;
 			s->chosen = true;
+			s->unreachable = false;
 			return 0;
 		}
 		s->unreachable = fail == HTTP_FAIL_CONNECT;

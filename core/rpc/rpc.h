@@ -40,7 +40,7 @@ struct rpc_args {
 	uint32_t idle_ms;            /* a connection without calls is ended after this; 10 min */
 	uint32_t first_bytes_ms;     /* a connection that has not said what it speaks; 10 s */
 	uint64_t request_budget;     /* bytes of all requests in memory, decoded form included; 512 MiB */
-	/* The methods; NULL: the CRI's (methods.def). */
+	/* Required. The CRI's are rpc_cri_methods and rpc_cri_n_methods (method.h). */
 	const struct rpc_method *methods;
 	size_t n_methods;
 	void *methods_arg;           /* given to handlers of `methods` through rpc_env.arg */

@@ -1,0 +1,61 @@
+/* server.h: what the files of the server share. */
+#ifndef RPC_SERVER_H
+#define RPC_SERVER_H
+
+#include <grpc/grpc.h>
+#include <pthread.h>
+
+#include "core/rpc/codec.h"
+#include "core/rpc/method.h"
+#include "core/rpc/rpc.h"
+#include "core/util/map.h"
+
+#define RPC_POLLERS 2
+#define RPC_ACCEPTS 64      /* calls asked of gRPC ahead */
+#define RPC_TRIM_BYTES (4u << 20) /* a call that held more has the heap trimmed after it */
+
+struct conns;
+struct http1;
+
+struct rpc_server {
+	struct rpc_args args;     /* as given, defaults filled in; strings are copies */
+	struct map *methods;      /* "/service/name" -> const struct rpc_method; never changes */
+	grpc_server *server;
+	grpc_completion_queue *cq;
+	pthread_t pollers[RPC_POLLERS];
+	int n_pollers;
+	struct conns *conns;
+	struct http1 *http;
+	struct rpc_budget budget;
+
+	pthread_mutex_t lock;     /* guards what follows */
+	pthread_cond_t changed;   /* active or shut_down changed; monotonic clock */
+	const struct conf *conf;
+	uint32_t active;          /* calls that exist, answered or not */
+	uint32_t in_handlers;     /* of these, on worker threads */
+	uint64_t calls;
+	bool started, stopping, stopped, shut_down, trim_queued;
+	int stuck;                /* result of stop */
+};
+
+/* What a completion queue event points to. */
+struct rpc_tag {
+	void (*fn)(struct rpc_tag *t, bool ok);
+};
+
+/* serve.c: asks gRPC for one more call. */
+int rpc_serve_next(struct rpc_server *s);
+
+/* conns.c: the socket, its accept thread and the count of connections. */
+int conns_new(struct rpc_server *s, struct conns **ret, crio_err *err);
+/* No more connections; closes and removes the socket. Open gRPC connections go on. */
+void conns_stop(struct conns *c);
+void conns_free(struct conns *c);
+uint32_t conns_count(struct conns *c);
+
+/* http1.c: answers every request with 404. Started by its first connection. */
+int http1_new(struct http1 **ret, crio_err *err);
+int http1_add(void *http, int fd, crio_err *err); /* an rpc_http_fn */
+void http1_free(struct http1 *h);
+
+#endif
