@@ -106,9 +106,6 @@ static int load_file(struct loader *l, const char *file, crio_err *err)
 	const struct toml_node *node = NULL;
 	int r;
 
-	/* Scripts write -c /dev/null for "nothing". */
-	if (!strcmp(file, "/dev/null"))
-		return 0;
 	r = toml_read(file, &root, err);
 	if (r < 0)
 		return err_wrap(err, "read configuration %s", file);
