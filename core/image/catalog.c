@@ -5,68 +5,6 @@
 #include "core/util/log.h"
 #include "core/util/map.h"
 
-/* ---- struct image ---- */
-
-struct image *image_ref(struct image *im)
-{
-	im->refs++;
-	return im;
-}
-
-void image_unref(struct image *im)
-{
-	if (!im || --im->refs)
-		return;
-	strv_release(&im->names);
-	strv_release(&im->repo_tags);
-	strv_release(&im->repo_digests);
-	strv_release(&im->entrypoint);
-	strv_release(&im->cmd);
-	strv_release(&im->env);
-	strv_release(&im->volumes);
-	strv_release(&im->exposed_ports);
-	kvs_release(&im->labels);
-	kvs_release(&im->annotations);
-	free(im->digest);
-	free(im->architecture);
-	free(im->os);
-	free(im->variant);
-	free(im->user);
-	free(im->workdir);
-	free(im->stop_signal);
-	free(im->username);
-	free(im->config_json);
-	free(im);
-}
-
-struct image *image_new(const char *id)
-{
-	struct image *im = calloc(1, sizeof(*im));
-
-	if (!im)
-		return NULL;
-	im->refs = 1;
-	(void)snprintf(im->id, sizeof(im->id), "%s", id);
-	im->digest = strdup("");
-	im->architecture = strdup("");
-	im->os = strdup("");
-	im->variant = strdup("");
-	im->user = strdup("");
-	im->workdir = strdup("");
-	im->stop_signal = strdup("");
-	im->username = strdup("");
-	im->config_json = strdup("");
-	if (im->digest && im->architecture && im->os && im->variant && im->user && im->workdir && im->stop_signal && im->username && im->config_json)
-		return im;
-	image_unref(im);
-	return NULL;
-}
-
-const char *image_ref_of(const struct image *im)
-{
-	return im->repo_digests.n ? im->repo_digests.v[0] : im->id;
-}
-
 /* ---- making one ---- */
 
 static int by_text(const void *a, const void *b)

@@ -67,7 +67,7 @@ static int add_file(const char *path, const char *name, struct buf *ca, struct c
 
 static int load_dir(const char *path, struct certs *c, crio_err *err)
 {
-	CLEANUP(buf_release) struct buf ca;
+	CLEANUP(buf_release) struct buf ca = BUF_INIT;
 	struct dirent **list = NULL;
 	int n = scandir(path, &list, NULL, by_name), r = 0;
 

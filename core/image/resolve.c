@@ -1,7 +1,5 @@
 /* resolve.c: from a client's text to full references. */
-#include <ctype.h>
 #include <string.h>
-#include <strings.h>
 
 #include "core/image/images_priv.h"
 
@@ -12,13 +10,6 @@ void references_release(struct references *r)
 	free(r->v);
 	r->v = NULL;
 	r->n = 0;
-}
-
-const char *image_id_of_text(const char *text)
-{
-	if (str_starts(text, "sha256:"))
-		text += 7;
-	return str_is_hex(text, 64) ? text : NULL;
 }
 
 /* The text up to the tag or digest, as the client wrote it. */
@@ -83,35 +74,4 @@ int images_candidates(struct images *is, const char *text, struct references *re
 	*ret = out;
 	memset(&out, 0, sizeof(out));
 	return 0;
-}
-
-/* Case is ignored; needle has n bytes. */
-static bool contains(const char *text, const char *needle, size_t n)
-{
-	size_t len = strlen(text);
-
-	for (size_t i = 0; i + n <= len; i++)
-		if (!strncasecmp(text + i, needle, n))
-			return true;
-	return false;
-}
-
-/* "name", "prefix*", "*word*": as CRI-O reads them, a prefix counts anywhere in the name. */
-static bool pattern_match(const char *pattern, const char *name)
-{
-	size_t n = strlen(pattern);
-
-	if (n >= 2 && pattern[0] == '*' && pattern[n - 1] == '*')
-		return contains(name, pattern + 1, n - 2);
-	if (n && pattern[n - 1] == '*')
-		return contains(name, pattern, n - 1);
-	return !strcasecmp(pattern, name);
-}
-
-bool pinned_match(const struct conf *conf, const char *name)
-{
-	for (size_t i = 0; i < conf->image.pinned_images.n; i++)
-		if (pattern_match(conf->image.pinned_images.v[i], name))
-			return true;
-	return str_set(conf->image.pause_image) && pattern_match(conf->image.pause_image, name);
 }
