@@ -1,0 +1,211 @@
+/*
+ * priv.h: the inside of core/store.
+ *
+ * A table is one kind of record (layers, images, containers) with its lock file. Its current content is a set: immutable,
+ * reference-counted, swapped under store.mu. Writers hold table.wr and the lock file, copy the set into an edit, change
+ * that, and save it; readers just take a reference.
+ *
+ * Lock order: layers.wr, images.wr, containers.wr, then store.mu or mnt_mu or busy_mu (each alone and short). The lock
+ * files follow the same order, which is that of the Go tools.
+ */
+#ifndef STORE_PRIV_H
+#define STORE_PRIV_H
+
+#include <json-c/json.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "core/plugin/ops.h"
+#include "core/store/store.h"
+#include "core/util/fs.h"
+#include "core/util/map.h"
+
+#define STORE_FILE_MAX (64u << 20)    /* layers.json and its like */
+#define STORE_BIG_MAX (64u << 20)     /* one big data item */
+#define STORE_RECORDS_MAX 200000u     /* records in one table */
+#define STORE_DEPTH_MAX 500           /* layers of one image; overlay's own limit is the same */
+#define STORE_GC_AGE_NS (3600ll * 1000000000)
+#define STORE_CLEANUP_NS (60ll * 1000000000) /* for work that goes on after its call was cancelled */
+
+enum table_kind { T_LAYERS, T_IMAGES, T_CONTAINERS, T_KINDS };
+
+/* One record. The strings of the public part point into o, which is never changed after rec_new. */
+struct rec {
+	atomic_uint refs;
+	enum table_kind kind;
+	bool is_volatile;       /* comes from the volatile file, and is written back there */
+	struct json_object *o;
+	char *text;             /* o as it goes into the file */
+	char *id;               /* borrowed from o */
+	int64_t created_ns;
+	struct crio_strs names, history;
+	const char **strv;      /* memory of both */
+	struct store_big *big;
+	union {
+		struct store_layer layer;
+		struct store_image image;
+		struct store_container ctr;
+	} u;
+};
+#define rec_of(pub) ((struct rec *)(void *)((char *)(pub)-offsetof(struct rec, u)))
+
+/* Takes o also on failure. CORRUPT: not a record of that kind. */
+int rec_new(enum table_kind kind, struct json_object *o, bool is_volatile, bool read_only, struct rec **ret, crio_err *err);
+struct rec *rec_ref(struct rec *r);
+void rec_unref(struct rec *r);
+static inline void rec_unrefp(struct rec **r) { rec_unref(*r); }
+#define cleanup_rec CLEANUP(rec_unrefp)
+/* A private copy of its document, to change and give to rec_new. NULL without memory. */
+struct json_object *rec_copy(const struct rec *r);
+static inline bool rec_has_name(const struct rec *r, const char *name)
+{
+	for (size_t i = 0; i < r->names.n; i++)
+		if (str_eq(r->names.v[i], name))
+			return true;
+	return false;
+}
+
+/* pub.v are pointers to the public parts, in file order; the same type for all three kinds. */
+struct set {
+	struct {
+		void **v;
+		size_t n;
+	} pub;
+	atomic_uint refs;
+	struct rec **by_id;     /* sorted */
+};
+struct set *set_ref(struct set *t);
+void set_unref(struct set *t);
+static inline void set_unrefp(struct set **t) { set_unref(*t); }
+#define cleanup_set CLEANUP(set_unrefp)
+struct rec *set_get(const struct set *t, const char *id); /* borrowed */
+static inline struct rec *set_rec(const struct set *t, size_t i) { return rec_of(t->pub.v[i]); }
+
+struct table {
+	struct store *s;
+	enum table_kind kind;
+	pthread_mutex_t wr;     /* held by who holds the lock file */
+	int lock_fd;            /* -1: a read-only store without one */
+	int dirfd;              /* of <root>/<driver>-<kind>; -1 when missing in a read-only store */
+	char *dir;
+	char last[64];          /* last writer that we loaded or wrote. guarded by wr */
+	ssize_t last_n;
+	struct timespec mtime[2];
+	bool damaged;           /* a file was quarantined: what is on disk may be more than what is recorded. guarded by wr */
+	struct set *cur;        /* guarded by store.mu */
+};
+
+struct edit {
+	struct table *t;
+	struct rec **v;         /* references */
+	size_t n, cap;
+	bool touched[2];        /* stable file, volatile file */
+};
+
+struct busy {
+	struct busy *next;
+	char id[65];
+};
+
+struct mnt {
+	unsigned refs;          /* guarded by mnt_mu */
+	pthread_mutex_t mu;     /* held over a mount or unmount of this layer */
+	bool looked;            /* count and path are known. guarded by mu, as all below */
+	unsigned count;
+	char *path;
+	bool direct;            /* path is the driver's own directory: nothing is mounted there */
+	atomic_bool mounted;
+	char id[65];
+};
+
+struct store {
+	char *root, *runroot, *driver, *backing;
+	char *image_fs, *container_fs, *driver_dir;
+	struct plugin_inst *inst;
+	enum crio_whiteout whiteout;
+	bool read_only;
+	enum fs_durability ctr_durability; /* of records that only concern containers */
+	int owner_fd;           /* <root>/crio/lock, held while we are the store's daemon; -1 */
+	int journal_fd;         /* -1: read only */
+	struct table t[T_KINDS];
+	pthread_mutex_t mu;
+	_Atomic uint64_t generation;
+	pthread_mutex_t busy_mu;
+	pthread_cond_t busy_cond;
+	struct busy *busy;
+	pthread_mutex_t mnt_mu;
+	struct map *mnts;       /* layer id -> struct mnt. guarded by mnt_mu */
+};
+
+/* ---- tables (table.c) ---- */
+int table_init(struct table *t, struct store *s, enum table_kind kind, crio_err *err);
+void table_release(struct table *t);
+/* Locks, and loads what others have changed. On failure nothing is held. */
+int table_lock(struct table *t, crio_call *call, bool exclusive, crio_err *err);
+void table_unlock(struct table *t);
+static inline void table_unlockp(struct table **t)
+{
+	if (*t)
+		table_unlock(*t);
+}
+/* struct table *held = NULL; ... held = t; unlocks at the end of the scope. */
+#define cleanup_table CLEANUP(table_unlockp) __attribute__((unused))
+struct set *table_get(struct table *t); /* a reference */
+/* Like set_get(table_get()), as a reference or NULL. */
+struct rec *table_find(struct table *t, const char *id);
+
+int edit_init(struct edit *e, struct table *t, crio_err *err); /* table locked */
+void edit_release(struct edit *e);
+#define cleanup_edit CLEANUP(edit_release)
+struct rec *edit_get(const struct edit *e, const char *id); /* borrowed */
+/* Takes r; replaces the record of that id, or appends. */
+int edit_put(struct edit *e, struct rec *r, crio_err *err);
+void edit_del(struct edit *e, const char *id);
+int edit_save(struct edit *e, enum fs_durability d, crio_err *err);
+
+/* ---- journal (journal.c): ids that may be garbage after a crash ---- */
+int journal_open(struct store *s, crio_err *err);
+/* kind 'l' (layer) or 'c' (container; note: its layer). */
+int journal_add(struct store *s, char kind, const char *id, const char *note, crio_err *err);
+void journal_del(struct store *s, char kind, const char *id);
+bool journal_note(struct store *s, char kind, const char *id, char *ret, size_t n); /* false: no entry */
+/* Ids of that kind with the age of their entry. */
+int journal_list(struct store *s, char kind, struct strv *ret, crio_err *err);
+int64_t journal_age_ns(struct store *s, char kind, const char *id);
+
+/* ---- layers (layers.c) ---- */
+/* Marks the id as being made or removed in this process; false: it is already. */
+int busy_take(struct store *s, crio_call *call, const char *id, bool nowait, crio_err *err);
+void busy_drop(struct store *s, const char *id);
+int plugin_layer_remove(struct store *s, crio_call *call, const char *id, crio_err *err);
+/* Files of a layer beside its record. */
+void layer_files_remove(struct store *s, const char *id);
+/* Layers of `e` (locked) from `top` downwards that nothing uses any more: removed from the edit, their ids added to gone. */
+int layers_unreferenced(struct edit *e, const struct set *images, const struct set *containers, const char *top,
+			struct strv *gone, crio_err *err);
+/* Removes trees and files of `gone`; the records are gone already. The first error is returned, the rest still done. */
+int layers_discard(struct store *s, crio_call *call, const struct strv *gone, crio_err *err);
+/* Removes a layer that another tool left incomplete. layers locked. */
+int layer_incomplete_remove(struct store *s, crio_call *call, const char *id, crio_err *err);
+int layer_record(const char *id, const char *parent, const char *mount_label, struct json_object **ret);
+
+/* ---- mounts (mounts.c, mount.c) ---- */
+void mnts_release(struct store *s);
+int mnt_unmount(struct store *s, crio_call *call, const char *layer, bool force, crio_err *err);
+void mnt_forget(struct store *s, const char *layer);
+/* Mounts the rows over each other at path. */
+int mount_rows(const struct crio_mount_rows *rows, const char *path, crio_err *err);
+
+/* ---- recovery (recover.c) ---- */
+int store_recover(struct store *s, crio_call *call, crio_err *err);
+/* Directories of a container below both roots. */
+int container_dirs_remove(struct store *s, const char *id, crio_err *err);
+
+/* Big data file name of a key ("manifest" stays, others become "=base64"). The caller's; NULL without memory. */
+char *big_file_name(const char *key);
+/* INVALID unless it is 64 hexadecimal digits. */
+int id_check(const char *what, const char *id, crio_err *err);
+/* A copy of `call` that its cancellation does not touch, with STORE_CLEANUP_NS. */
+crio_call *cleanup_new_call(crio_call *call);
+
+#endif
