@@ -30,11 +30,11 @@ static int split(CURLU *h, const char *text, struct url *u, crio_err *err)
 
 	if (part(h, CURLUPART_USER, 0, &user))
 		return err_set(err, CRIO_E_INVALID, "a URL with credentials in it is not used");
-	if (!part(h, CURLUPART_SCHEME, 0, &u->scheme) || !part(h, CURLUPART_HOST, 0, &u->host) ||
-	    !part(h, CURLUPART_PORT, CURLU_DEFAULT_PORT, &u->port) || !part(h, CURLUPART_PATH, 0, &path))
-		return err_set(err, CRIO_E_INVALID, "'%.200s' is not a complete URL", text);
-	if (!str_eq(u->scheme, "http") && !str_eq(u->scheme, "https"))
+	if (part(h, CURLUPART_SCHEME, 0, &u->scheme) && !str_eq(u->scheme, "http") && !str_eq(u->scheme, "https"))
 		return err_set(err, CRIO_E_INVALID, "'%.200s': only http and https are spoken", text);
+	if (!u->scheme || !part(h, CURLUPART_HOST, 0, &u->host) || !part(h, CURLUPART_PORT, CURLU_DEFAULT_PORT, &u->port) ||
+	    !part(h, CURLUPART_PATH, 0, &path))
+		return err_set(err, CRIO_E_INVALID, "'%.200s' is not a complete URL", text);
 	for (char *c = u->host; *c; c++)
 		if (*c >= 'A' && *c <= 'Z')
 			*c = (char)(*c - 'A' + 'a');
