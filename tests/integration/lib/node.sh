@@ -1,0 +1,164 @@
+# node.sh: a node of our own for the demo and the suites: private namespaces, a registry on loopback, CNI, and crio itself.
+# Sourced by bash. Everything lives below $NODE; node_stop takes all of it away again.
+#
+#	node_enter "$0" "$@"   once, first: re-executes the script inside a mount and network namespace of its own
+#	node_start             registry, images, configuration; crio_start, crio_stop, crio_kill
+#	crio_cmd, cri          the program with our configuration; a CRI call (cri METHOD JSON)
+# Environment: CRIO (program), CRIO_PLUGINS (directory), CRI_CLIENT.
+
+CNI_BIN=${CNI_BIN:-/usr/lib/cni}
+
+# A mount namespace, so that what crio mounts and pins is gone with it, and crun does not see the hybrid cgroup2 tree that it
+# refuses; a network namespace, so that bridges and masquerading never reach the machine's; a subreaper.
+node_enter() {
+	[ "${NODE_INSIDE:-}" = 1 ] && return 0
+	[ "$(id -u)" = 0 ] || { echo "this needs root" >&2; exit 1; }
+	local tini=(); command -v tini >/dev/null && tini=(tini -s --)
+	NODE_INSIDE=1 exec unshare --mount --net --propagation private -- "${tini[@]}" bash "$@"
+}
+
+node_prepare_namespaces() {
+	if mountpoint -q /sys/fs/cgroup/unified 2>/dev/null; then umount /sys/fs/cgroup/unified; fi
+	mount -t tmpfs -o mode=755 node-netns /var/run/netns 2>/dev/null || { mkdir -p /var/run/netns; mount -t tmpfs -o mode=755 node-netns /var/run/netns; }
+	ip link set lo up
+	echo 1 >/proc/sys/net/ipv4/ip_forward 2>/dev/null || true
+}
+
+node_free_port() { python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])'; }
+
+node_wait() { # node_wait SECONDS COMMAND...: until it succeeds
+	local end=$((SECONDS + $1)); shift
+	until "$@" >/dev/null 2>&1; do [ $SECONDS -lt $end ] || return 1; sleep 0.05; done
+}
+
+registry_start() {
+	REGISTRY_PORT=$(node_free_port); REGISTRY=127.0.0.1:$REGISTRY_PORT
+	mkdir -p "$NODE/registry"
+	cat >"$NODE/registry.yml" <<-EOF
+	version: 0.1
+	log: {level: error}
+	storage: {filesystem: {rootdirectory: $NODE/registry}, delete: {enabled: true}}
+	http: {addr: $REGISTRY}
+	EOF
+	docker-registry serve "$NODE/registry.yml" >"$NODE/registry.log" 2>&1 &
+	REGISTRY_PID=$!
+	node_wait 20 curl -sf "http://$REGISTRY/v2/" || { cat "$NODE/registry.log" >&2; return 1; }
+}
+
+node_push() { # node_push LAYOUT NAME[:TAG]
+	skopeo copy -q --dest-tls-verify=false "oci:$NODE_IMAGES/$1:latest" "docker://$REGISTRY/$2"
+}
+
+node_config() {
+	mkdir -p "$NODE"/{etc/conf.d,etc/plugins.d,cni,run,root,log,state} "$NODE/etc/registries.d"
+	cat >"$NODE/cni/10-crio.conflist" <<-EOF
+	{"cniVersion": "1.0.0", "name": "crio-test", "plugins": [
+	 {"type": "bridge", "bridge": "crio0", "isGateway": true, "ipMasq": false, "hairpinMode": true,
+	  "ipam": {"type": "host-local", "dataDir": "$NODE/ipam",
+	   "ranges": [[{"subnet": "10.85.0.0/16"}], [{"subnet": "fd00:85::/64"}]], "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]}},
+	 {"type": "portmap", "capabilities": {"portMappings": true}, "snat": false}]}
+	EOF
+	cat >"$NODE/etc/registries.conf" <<-EOF
+	unqualified-search-registries = ["$REGISTRY"]
+	[[registry]]
+	location = "$REGISTRY"
+	insecure = true
+	EOF
+	echo '{"default":[{"type":"insecureAcceptAnything"}]}' >"$NODE/etc/policy.json"
+	cat >"$NODE/etc/crio.conf" <<-EOF
+	[crio]
+	root = "$NODE/root"
+	runroot = "$NODE/run/storage"
+	log_dir = "$NODE/log/pods"
+	storage_driver = "overlay"
+	storage_option = []
+	version_file = "$NODE/run/version"
+	clean_shutdown_file = "$NODE/state/clean.shutdown"
+	[crio.plugins]
+	dir = "$CRIO_PLUGINS"
+	options_dir = "$NODE/etc/plugins.d"
+	state_dir = "$NODE/state/plugins"
+	run_dir = "$NODE/run/plugins"
+	[crio.api]
+	listen = "$NODE/run/crio.sock"
+	[crio.runtime]
+	cgroup_manager = "cgroupfs"
+	conmon_cgroup = "pod"
+	default_runtime = "${DEFAULT_RUNTIME:-crun}"
+	container_exits_dir = "$NODE/run/exits"
+	container_attach_socket_dir = "$NODE/run/attach"
+	namespaces_dir = "/var/run"
+	hooks_dir = []
+	[crio.runtime.runtimes.crun]
+	runtime_path = "/usr/bin/crun"
+	runtime_root = "$NODE/run/crun"
+	[crio.runtime.runtimes.runc]
+	runtime_path = "/usr/sbin/runc"
+	runtime_root = "$NODE/run/runc"
+	[crio.image]
+	pause_image = "$REGISTRY/pause:1"
+	signature_policy = "$NODE/etc/policy.json"
+	[crio.network]
+	network_dir = "$NODE/cni"
+	plugin_dirs = ["$CNI_BIN"]
+	EOF
+	cat >"$NODE/etc/plugins.d/network-cni.conf" <<-EOF
+	cache_dir = "$NODE/state/cni"
+	EOF
+}
+
+# The program with this node's configuration.
+crio_cmd() {
+	"$CRIO" -c "$NODE/etc/crio.conf" -d "$NODE/etc/conf.d" --registries-conf "$NODE/etc/registries.conf" \
+		--registries-conf-dir "$NODE/etc/registries.d" "$@"
+}
+
+crio_start() { # crio_start [flags]
+	crio_cmd --log-level "${LOG_LEVEL:-debug}" "$@" >>"$NODE/crio.log" 2>&1 &
+	CRIO_PID=$!
+	node_wait 30 crio_ready || { echo "crio did not start:" >&2; tail -20 "$NODE/crio.log" >&2; return 1; }
+}
+crio_ready() { kill -0 "$CRIO_PID" && [ -S "$NODE/run/crio.sock" ] && cri Version '{}'; }
+crio_stop() {
+	[ -n "${CRIO_PID:-}" ] || return 0
+	kill -TERM "$CRIO_PID" 2>/dev/null || true
+	local i; for i in $(seq 200); do kill -0 "$CRIO_PID" 2>/dev/null || break; sleep 0.05; done
+	kill -KILL "$CRIO_PID" 2>/dev/null && echo "crio had to be killed" >&2
+	wait "$CRIO_PID" 2>/dev/null; local rc=$?; CRIO_PID=; return $rc
+}
+crio_kill() { kill -KILL "$CRIO_PID"; wait "$CRIO_PID" 2>/dev/null || true; CRIO_PID=; }
+
+cri() { "$CRI_CLIENT" -s "$NODE/run/crio.sock" -t "${CRI_TIMEOUT:-60}" "$@"; }
+
+node_start() { # node_start: everything but crio itself
+	NODE=${NODE:-$(mktemp -d /var/tmp/crio-node.XXXXXX)}
+	node_prepare_namespaces
+	NODE_IMAGES=${NODE_IMAGES:-$NODE/images}
+	[ -d "$NODE_IMAGES/busybox" ] || "$FIXTURES/images.sh" "$NODE_IMAGES"
+	registry_start
+	local i; for i in busybox pause twolayer user; do node_push $i $i:1; done
+	node_config
+}
+
+node_stop() {
+	crio_stop || true
+	[ -z "${REGISTRY_PID:-}" ] || { kill "$REGISTRY_PID" 2>/dev/null; wait "$REGISTRY_PID" 2>/dev/null; }
+	# What a failed test left: processes of its containers and monitors, mounts, cgroups.
+	local m; pkill -KILL -f "$NODE/" 2>/dev/null || true
+	for m in $(awk -v n="$NODE/" 'index($5, n) == 1 {print $5}' /proc/self/mountinfo | sort -r); do umount -l "$m" 2>/dev/null || true; done
+	local w=${NODE_KEEP:-}; [ -n "$w" ] || rm -rf "$NODE" 2>/dev/null || { btrfs_cleanup "$NODE"; rm -rf "$NODE"; }
+}
+btrfs_cleanup() { local d; find "$1" -inum 256 -type d 2>/dev/null | sort -r | while read -r d; do btrfs subvolume delete "$d" >/dev/null 2>&1 || true; done; }
+
+# What is there of everything a pod can leave behind. Two of these are compared.
+node_snapshot() {
+	local p; p=$$
+	echo "# mounts"; awk '{print $5, $9, $10}' /proc/self/mountinfo | grep -v ' proc ' | sort
+	echo "# pinned namespaces"; find /var/run/netns /var/run/ipcns /var/run/utsns /var/run/pidns /var/run/userns -mindepth 1 2>/dev/null | sort
+	echo "# links"; ip -o link | sed 's/^[0-9]*: //; s/@.*//; s/:.*//' | grep -v '^crio0$' | sort
+	echo "# addresses"; find "$NODE/ipam" -type f ! -name lock ! -name 'last_reserved_ip*' 2>/dev/null | sort
+	echo "# cgroups"; find /sys/fs/cgroup -type d \( -name 'crio-*' -o -name 'pod_*' -o -name 'node-test*' \) 2>/dev/null | sort
+	echo "# processes"; ps -eo args= | grep -E "conmon .*$NODE|containerd-shim.*$NODE" | grep -v grep | sort
+	echo "# files"; (cd "$NODE" && find run root state log -mindepth 1 \( -path 'root/overlay/l/*' -o -type s -o -name '*.lock' -o -name 'lastwrite' \) -prune -o -print 2>/dev/null |
+		grep -vE '^(run/(storage|exits|attach|crun|runc|plugins)|root/(overlay|btrfs|crio|vfs)[^/]*|state/(plugins|cni|cni/results)|log/pods)$' | sort)
+}
