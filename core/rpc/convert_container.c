@@ -165,7 +165,7 @@ static int process(struct container_config *dst, const CRI(ContainerConfig) *src
 {
 	int r;
 
-	dst->stdin_open = src->stdin_;
+	dst->stdin_open = src->stdin;
 	dst->stdin_once = src->stdin_once;
 	dst->tty = src->tty;
 	r = convert_strs(&dst->command, src->command, src->n_command, "config.command", CONVERT_ARGS_MAX, err);

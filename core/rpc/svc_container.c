@@ -78,7 +78,7 @@ RPC_HANDLER(rpc_remove_container)
 /* Some name of the image: kubelet creates containers by id, and the status should tell people more than that. */
 static int some_image_name(const struct rpc_env *env, crio_call *call, const struct container_status *s, char **ret, crio_err *err)
 {
-	cleanup_image struct image *im = NULL;
+	cleanup_image_ref struct image *im = NULL;
 	const char *name;
 
 	if (!env->images || !str_eq(s->image_name, s->image_id) || images_get(env->images, s->image_id, &im, NULL) < 0)
@@ -218,8 +218,8 @@ RPC_HANDLER(rpc_exec_sync)
 		e = container_exec_sync(env->lifecycle, call, q->container_id, &cmd, q->timeout, &x, err);
 	if (!e) {
 		r.exit_code = x.exit_code;
-		r.stdout_ = (ProtobufCBinaryData){ x.out.n, (uint8_t *)x.out.p };
-		r.stderr_ = (ProtobufCBinaryData){ x.err.n, (uint8_t *)x.err.p };
+		r.stdout = (ProtobufCBinaryData){ x.out.n, (uint8_t *)x.out.p };
+		r.stderr = (ProtobufCBinaryData){ x.err.n, (uint8_t *)x.err.p };
 		e = rpc_reply_pack(reply, &r.base, err);
 	}
 	exec_result_release(&x);

@@ -1,6 +1,6 @@
 /* svc_image.c: images. */
 #include "core/rpc/convert.h"
-#include "core/conf/conf.h"
+#include "core/rpc/handlers.h"
 #include "core/rpc/services.h"
 #include "core/util/json.h"
 #include "core/util/log.h"
@@ -83,7 +83,7 @@ static int image_status(crio_call *call, const struct image *im, bool verbose, s
 RPC_HANDLER(rpc_image_status)
 {
 	const CRI(ImageStatusRequest) *q = (const void *)req;
-	cleanup_image struct image *im = NULL;
+	cleanup_image_ref struct image *im = NULL;
 	int e = need_image(q->image, err);
 
 	if (e < 0)
@@ -120,7 +120,7 @@ RPC_HANDLER(rpc_pull_image)
 	if (q->sandbox_config && q->sandbox_config->metadata)
 		a.pod_namespace = q->sandbox_config->metadata->namespace_;
 	log_info("Pulling image: %s", a.ref);
-	e = rpc_storage_of(env, q->image->runtime_handler, &a.driver, err);
+	e = handler_storage(env, call, q->image->runtime_handler, &a.driver, err);
 	if (!e)
 		e = images_pull(env->images, call, &a, &id, &ref, err);
 	if (e < 0)

@@ -30,9 +30,6 @@ struct fixture {
 	_Atomic int started, cancelled, gate;
 };
 
-const struct conf *conf_ref(const struct conf *c); __attribute__((weak)) const struct conf *conf_ref(const struct conf *c) { return c; }
-void conf_unref(const struct conf *c); __attribute__((weak)) void conf_unref(const struct conf *c) { (void)c; }
-
 /* ---- methods ---- */
 
 static int m_echo(const struct rpc_env *env, crio_call *call, const ProtobufCMessage *req, struct rpc_reply *reply, crio_err *err)
