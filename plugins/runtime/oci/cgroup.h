@@ -1,0 +1,34 @@
+/*
+ * cgroup.h: the cgroup file system as the OCI plugins need it: a place for monitors, and ways to signal and remove what is
+ * in a cgroup when the runtime cannot be asked. Paths are relative to each hierarchy's mount ("/kubepods/pod1/crio-x").
+ */
+#ifndef OCI_CGROUP_H
+#define OCI_CGROUP_H
+
+#include "util.h"
+
+struct cgroups {
+	size_t n;
+	bool v2; /* the only hierarchy is the unified one */
+	struct {
+		char *mount;
+		char *options; /* "rw,memory" */
+	} h[24];
+};
+
+/* Reads which hierarchies are mounted. v1 ones win: a unified tree beside them holds no controllers we use. */
+void cgroups_init(struct cgroups *g);
+void cgroups_release(struct cgroups *g);
+/* Makes the cgroup in every hierarchy, parents too, and adds the cgroup.procs files of it to `procs`. */
+int cgroups_make(const struct cgroups *g, const char *path, struct list *procs, const struct crio_host *h, crio_err *err);
+/* Signals every process in the cgroup and below. Returns how many there were. */
+size_t cgroups_signal(const struct cgroups *g, const char *path, int sig);
+/* Kills what is in it and removes it, within timeout_ns. True: it is gone. */
+bool cgroups_remove(const struct cgroups *g, const char *path, int64_t timeout_ns);
+/* The cgroup a process is in; NULL when it cannot be told or is the root. */
+char *cgroups_of(const struct cgroups *g, pid_t pid);
+bool cgroups_frozen(const struct cgroups *g, const char *path);
+/* Times the kernel has killed a process of it for memory. */
+int64_t cgroups_oom_kills(const struct cgroups *g, const char *path);
+
+#endif
