@@ -12,6 +12,7 @@
 
 #define SYSCALL_ROWS_MAX 4096
 #define NAMES_MAX 4096
+#define ARGS_MAX 64
 #define CACHE_MAX 64
 
 /* ---- words of the format ---- */
@@ -83,8 +84,8 @@ static int check_args(const struct json_object *row, crio_err *err)
 {
 	struct json_object *args = json_arr(row, "args");
 
-	if (args && json_object_array_length(args) > 6)
-		return err_set(err, CRIO_E_INVALID, "more than 6 args in a syscalls row");
+	if (args && json_object_array_length(args) > ARGS_MAX) /* several on one index are alternatives */
+		return err_set(err, CRIO_E_INVALID, "more than %d args in a syscalls row", ARGS_MAX);
 	for (size_t i = 0; args && i < json_object_array_length(args); i++) {
 		struct json_object *a = json_object_array_get_idx(args, i);
 		int64_t index = json_int(a, "index", 0);
