@@ -115,7 +115,8 @@ static int make_implicit(struct extract *x, int parent, const char *base, const 
 }
 
 /* One component below parent could not be opened as a directory. */
-static int step_hard(struct extract *x, int parent, const char *base, const char *path, bool make, int *ret, crio_err *err)
+static int step_hard(struct extract *x, int parent, const char *base, const char *path, bool make, int *ret,
+		     bool *ret_linked, crio_err *err)
 {
 	struct stat st;
 	int fd;
@@ -132,6 +133,7 @@ static int step_hard(struct extract *x, int parent, const char *base, const char
 		if (fd < 0)
 			return err_set(err, CRIO_E_INVALID, "'%.200s' is a link that leads to no directory of the tree", path);
 		*ret = fd;
+		*ret_linked = true;
 		return 0;
 	}
 	if (!make)
@@ -166,6 +168,7 @@ static int resolve_slowly(struct extract *x, const char *path, bool make, int *r
 	char p[NAME_CAP];
 	cleanup_close int cur = -1;
 	size_t n = strlen(path);
+	bool linked = false;
 
 	memcpy(p, path, n + 1);
 	for (char *s = p; *s;) {
@@ -175,7 +178,7 @@ static int resolve_slowly(struct extract *x, const char *path, bool make, int *r
 		*e = '\0';
 		fd = fs_open_beneath(parent, s, DIR_FLAGS, 0, NULL);
 		if (fd < 0)
-			r = step_hard(x, parent, s, p, make, &fd, err);
+			r = step_hard(x, parent, s, p, make, &fd, &linked, err);
 		if (r)
 			return r;
 		(void)safe_close(cur);
@@ -183,7 +186,7 @@ static int resolve_slowly(struct extract *x, const char *path, bool make, int *r
 		*e = saved;
 		s = saved ? e + 1 : e;
 	}
-	int r = check_depth(cur, path, err);
+	int r = linked ? check_depth(cur, path, err) : 0;
 
 	if (r)
 		return r;
