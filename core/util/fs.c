@@ -265,22 +265,46 @@ int fs_write_path(const char *path, const void *p, size_t n, mode_t mode, enum f
 	return fs_write_file(dirfd, slash ? slash + 1 : path, p, n, mode, d, err);
 }
 
-/* Depth is bounded by the path length a client can make: each level holds one descriptor. */
-#define RM_DEPTH_MAX 512
+/* A tree can be deeper than any path or number of descriptors (a container may make it so): at this depth directories
+ * are moved up to the top of the tree and removed from there. */
+#define RM_DEPTH_MAX 64
 
-static int rm_tree(int dirfd, const char *name, dev_t dev, int depth, crio_err *err)
+struct rm {
+	dev_t dev;
+	int top;        /* the tree's root */
+	unsigned int n; /* moved there so far */
+	bool again;     /* something was moved since the top was read */
+};
+
+static int rm_lift(struct rm *s, int dirfd, const char *name, crio_err *err)
+{
+	char to[32];
+
+	for (;;) {
+		(void)snprintf(to, sizeof(to), ".removed-%u", s->n++);
+		if (renameat(dirfd, name, s->top, to) == 0)
+			break;
+		/* The tree's own names may be like that; a file or a full directory is in the way. */
+		if (errno != EEXIST && errno != ENOTEMPTY && errno != ENOTDIR)
+			return err_errno(err, errno, "move deep directory '%s' to remove it", name);
+	}
+	s->again = true;
+	return 0;
+}
+
+static int rm_tree(struct rm *s, int dirfd, const char *name, int depth, crio_err *err)
 {
 	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
 		return 0;
 	if (errno != EISDIR && errno != EPERM)
 		return err_errno(err, errno, "remove '%s'", name);
 	if (depth > RM_DEPTH_MAX)
-		return err_set(err, CRIO_E_EXHAUSTED, "remove '%s': more than %d directories deep", name, RM_DEPTH_MAX);
+		return rm_lift(s, dirfd, name, err);
 	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? 0 : err_errno(err, errno, "open '%s' to remove it", name);
 	struct stat st;
-	if (fstat(fd, &st) < 0 || st.st_dev != dev) {
+	if (fstat(fd, &st) < 0 || st.st_dev != s->dev) {
 		(void)close(fd);
 		return err_set(err, CRIO_E_PRECONDITION, "remove '%s': something is mounted there", name);
 	}
@@ -289,14 +313,21 @@ static int rm_tree(int dirfd, const char *name, dev_t dev, int depth, crio_err *
 		(void)close(fd);
 		return err_nomem(err);
 	}
-	struct dirent *e;
-	while ((errno = 0, e = readdir(d))) {
-		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
-			continue;
-		int r = rm_tree(fd, e->d_name, dev, depth + 1, err);
-		if (r < 0)
-			return r;
-	}
+	if (!depth)
+		s->top = fd;
+	do {
+		struct dirent *e;
+		if (!depth)
+			s->again = false;
+		rewinddir(d);
+		while ((errno = 0, e = readdir(d))) {
+			if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+				continue;
+			int r = rm_tree(s, fd, e->d_name, depth + 1, err);
+			if (r < 0)
+				return r;
+		}
+	} while (!depth && s->again);
 	if (unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		return err_errno(err, errno, "remove directory '%s'", name);
 	return 0;
@@ -307,7 +338,8 @@ int fs_rm_rf(int dirfd, const char *name, crio_err *err)
 	struct stat st;
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : err_errno(err, errno, "stat '%s'", name);
-	return rm_tree(dirfd, name, st.st_dev, 0, err);
+	struct rm s = { st.st_dev, -1, 0, false };
+	return rm_tree(&s, dirfd, name, 0, err);
 }
 
 int fs_unlink(const char *path, crio_err *err)

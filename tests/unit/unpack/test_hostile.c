@@ -147,6 +147,15 @@ static void component_256(struct buf *t) { name_of(t, 256, 'a', 0); }
 static void component_255(struct buf *t) { name_of(t, 255, 'a', 0); }
 static void deep_4095(struct buf *t) { name_of(t, 4095, 'a', '/'); }
 
+static void deep_replaced(struct buf *t)
+{
+	deep_4095(t);
+	t->n -= 1024;
+	mk_entry(t, '0', "a/.removed-0/x", "", "y");
+	mk_entry(t, '0', "a", "", "y");
+	mk_end(t);
+}
+
 static void link_long(struct buf *t)
 {
 	char s[5000];
@@ -472,6 +481,7 @@ static const struct hostile table[] = {
 	{ "component of 255", O, NULL, NULL, component_255, 0, "test -e a*a" },
 	{ "name of 5001", O, NULL, NULL, name_5000, CRIO_E_INVALID, NULL },
 	{ "name of 4095", ALL, NULL, NULL, deep_4095, 0, NULL },
+	{ "name of 4095, replaced", ALL, NULL, NULL, deep_replaced, 0, CONTENT("a", "y") },
 	{ "name of 2 MiB", O, NULL, NULL, long_name_huge, CRIO_E_EXHAUSTED, NULL },
 	{ "link of 4999", O, NULL, NULL, link_long, CRIO_E_INVALID, NULL },
 	{ "deep by links", ALL, NULL, NULL, deep_by_links, CRIO_E_INVALID, NULL },
