@@ -14,6 +14,7 @@
 #include "core/image/image.h"
 #include "core/lifecycle/lifecycle.h"
 #include "core/plugin/plugins.h"
+#include "core/rpc/method.h"
 #include "core/rpc/rpc.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
@@ -146,6 +147,8 @@ static int init_rpc(struct daemon *d, crio_err *err)
 			      .plugins = d->plugins,
 			      .workers = d->workers,
 			      .socket_path = c->listen,
+			      .methods = rpc_cri_methods,
+			      .n_methods = rpc_cri_n_methods,
 			      .max_recv_bytes = (uint32_t)(c->grpc_max_recv_msg_size < UINT32_MAX ? c->grpc_max_recv_msg_size : INT32_MAX),
 			      .max_send_bytes = (uint32_t)(c->grpc_max_send_msg_size < UINT32_MAX ? c->grpc_max_send_msg_size : INT32_MAX) };
 	if (r == 0)
