@@ -88,6 +88,9 @@ bool time_parse(const char *s, int64_t *ret_real_ns)
 	} else if (*p != 'Z' && *p != 'z') {
 		return false;
 	}
-	*ret_real_ns = ((int64_t)timegm(&tm) - off) * 1000000000 + ns;
+	int64_t secs = (int64_t)timegm(&tm) - off;
+	if (secs > INT64_MAX / 1000000000 - 1 || secs < INT64_MIN / 1000000000 + 1) /* before 1677 or after 2262 */
+		return false;
+	*ret_real_ns = secs * 1000000000 + ns;
 	return true;
 }
