@@ -21,7 +21,6 @@ RPC_HANDLER(rpc_run_pod)
 	e = pod_run(env->lifecycle, call, &c, q->runtime_handler, &id, err);
 	if (e < 0)
 		return e;
-	log_info("Ran pod sandbox %s with infra container: %s/%s/POD", id, c.meta.ns, c.meta.name);
 	r.pod_sandbox_id = id;
 	return rpc_reply_pack(reply, &r.base, err);
 }

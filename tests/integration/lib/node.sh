@@ -18,7 +18,8 @@ node_enter() {
 }
 
 node_prepare_namespaces() {
-	if mountpoint -q /sys/fs/cgroup/unified 2>/dev/null; then umount /sys/fs/cgroup/unified; fi
+	# crun 1.8 refuses v1 controllers beside a cgroup2 tree, and makes directories where that tree would be.
+	if mountpoint -q /sys/fs/cgroup/unified 2>/dev/null; then umount /sys/fs/cgroup/unified; mount -t tmpfs none /sys/fs/cgroup/unified; fi
 	mount -t tmpfs -o mode=755 node-netns /var/run/netns 2>/dev/null || { mkdir -p /var/run/netns; mount -t tmpfs -o mode=755 node-netns /var/run/netns; }
 	ip link set lo up
 	echo 1 >/proc/sys/net/ipv4/ip_forward 2>/dev/null || true
@@ -157,8 +158,11 @@ node_snapshot() {
 	echo "# pinned namespaces"; find /var/run/netns /var/run/ipcns /var/run/utsns /var/run/pidns /var/run/userns -mindepth 1 2>/dev/null | sort
 	echo "# links"; ip -o link | sed 's/^[0-9]*: //; s/@.*//; s/:.*//' | grep -v '^crio0$' | sort
 	echo "# addresses"; find "$NODE/ipam" -type f ! -name lock ! -name 'last_reserved_ip*' 2>/dev/null | sort
-	echo "# cgroups"; find /sys/fs/cgroup -type d \( -name 'crio-*' -o -name 'pod_*' -o -name 'node-test*' \) 2>/dev/null | sort
+	echo "# cgroups"; find /sys/fs/cgroup -path '*/unified' -prune -o -type d \( -name 'crio-*' -o -name 'pod_*' \) -print 2>/dev/null | sort
 	echo "# processes"; ps -eo args= | grep -E "conmon .*$NODE|containerd-shim.*$NODE" | grep -v grep | sort
-	echo "# files"; (cd "$NODE" && find run root state log -mindepth 1 \( -path 'root/overlay/l/*' -o -type s -o -name '*.lock' -o -name 'lastwrite' \) -prune -o -print 2>/dev/null |
-		grep -vE '^(run/(storage|exits|attach|crun|runc|plugins)|root/(overlay|btrfs|crio|vfs)[^/]*|state/(plugins|cni|cni/results)|log/pods)$' | sort)
+	echo "# records"; for p in "$NODE"/root/*-{containers/containers,images/images,layers/layers}.json; do
+		[ -e "$p" ] && [ "$(jq length "$p")" != 0 ] && echo "${p#"$NODE"/} $(jq length "$p")"; done
+	echo "# files"; (cd "$NODE" && find run root state log -mindepth 1 \( -path 'root/overlay/l/*' -o -type s -o -name '*.lock' -o -name lastwrite \
+		-o -name containers.json -o -name images.json -o -name layers.json -o -name mountpoints.json \) -prune -o -print 2>/dev/null |
+		grep -vE '^(run/(storage(/[a-z]+-(containers|layers))?|exits|attach|crun|runc|plugins(/[a-z-]+(/[^/]+)?)?)|root/(overlay|btrfs|crio|vfs)[^/]*(/l)?|state/(plugins|cni|cni/results)|log/pods)$' | sort)
 }
