@@ -227,7 +227,7 @@ static void man_list(const struct conf_key *rows, size_t n, const char *table, s
 }
 
 static const char man_head[] =
-	".Dd $Mdocdate$\n.Dt CRIO.CONF 5\n.Os\n.Sh NAME\n.Nm crio.conf\n.Nd configuration of the container runtime daemon crio\n"
+	".Dd November 1, 2026\n.Dt CRIO.CONF 5\n.Os\n.Sh NAME\n.Nm crio.conf\n.Nd configuration of the container runtime daemon crio\n"
 	".Sh SYNOPSIS\n.Pa /etc/crio/crio.conf\n.Pa /etc/crio/crio.conf.d/*\n.Sh DESCRIPTION\n"
 	"The configuration is TOML.\nKeys are matched without regard to case, and unknown keys are ignored.\n"
 	"A value of the wrong type, or one that is not allowed, stops the start; the message names file, line and key.\n.Pp\n"
