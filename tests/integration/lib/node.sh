@@ -109,13 +109,15 @@ node_config() {
 }
 
 # The program with this node's configuration.
-crio_cmd() {
-	"$CRIO" -c "$NODE/etc/crio.conf" -d "$NODE/etc/conf.d" --registries-conf "$NODE/etc/registries.conf" \
-		--registries-conf-dir "$NODE/etc/registries.d" "$@"
+crio_argv() {
+	CRIO_ARGV=("$CRIO" -c "$NODE/etc/crio.conf" -d "$NODE/etc/conf.d" --registries-conf "$NODE/etc/registries.conf"
+		--registries-conf-dir "$NODE/etc/registries.d")
 }
+crio_cmd() { crio_argv; "${CRIO_ARGV[@]}" "$@"; }
 
-crio_start() { # crio_start [flags]
-	crio_cmd --log-level "${LOG_LEVEL:-debug}" "$@" >>"$NODE/crio.log" 2>&1 &
+crio_start() { # crio_start [flags]; file descriptor 3 is bats' own
+	crio_argv
+	"${CRIO_ARGV[@]}" --log-level "${LOG_LEVEL:-debug}" "$@" >>"$NODE/crio.log" 2>&1 3>&- &
 	CRIO_PID=$!
 	node_wait 30 crio_ready || { echo "crio did not start:" >&2; tail -20 "$NODE/crio.log" >&2; return 1; }
 }
