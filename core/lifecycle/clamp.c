@@ -92,7 +92,7 @@ int64_t clamp_oom_score_adj(int64_t v)
 	return c->oom_score_adj;
 }
 
-void clamp_rlimit(int resource, uint64_t *soft, uint64_t *hard)
+void clamp_rlimit(int resource, const char *name, uint64_t *soft, uint64_t *hard)
 {
 	static atomic_flag said = ATOMIC_FLAG_INIT;
 	struct rlimit r;
@@ -101,7 +101,7 @@ void clamp_rlimit(int resource, uint64_t *soft, uint64_t *hard)
 	    *hard <= r.rlim_max)
 		return;
 	if (!atomic_flag_test_and_set(&said))
-		log_warn("This daemon lacks CAP_SYS_RESOURCE: limit %d of containers is lowered to its own, %llu", resource,
+		log_warn("This daemon lacks CAP_SYS_RESOURCE: ulimit %s of containers is lowered to its own, %llu", name,
 			 (unsigned long long)r.rlim_max);
 	*hard = r.rlim_max;
 	if (*soft > *hard)

@@ -23,7 +23,7 @@ void clamp_set_for_test(const struct clamp *c);
 
 uint64_t clamp_caps(uint64_t set);
 int64_t clamp_oom_score_adj(int64_t v);
-/* Soft and hard of RLIMIT number `resource`. */
-void clamp_rlimit(int resource, uint64_t *soft, uint64_t *hard);
+/* Soft and hard of RLIMIT number `resource`, called `name` in the warning. */
+void clamp_rlimit(int resource, const char *name, uint64_t *soft, uint64_t *hard);
 
 #endif

@@ -339,7 +339,7 @@ static int one_rlimit(struct json_object *arr, const char *text, crio_err *err)
 			break;
 	if (i == ARRAY_SIZE(rlimits) || !limit_value(v, &soft) || !limit_value(h ? h : v, &hard) || soft > hard)
 		return err_set(err, CRIO_E_INVALID, "default_ulimits: '%.64s' is not name=soft:hard of a known limit", text);
-	clamp_rlimit(rlimits[i].resource, &soft, &hard);
+	clamp_rlimit(rlimits[i].resource, rlimits[i].name, &soft, &hard);
 	for (j = 0; rlimits[i].name[j]; j++)
 		type[7 + j] = (char)(rlimits[i].name[j] - 'a' + 'A');
 	(void)memcpy(type, "RLIMIT_", 7);

@@ -63,7 +63,7 @@ static void clamps(void **state)
 	assert_int_equal(clamp_caps(CAP_BIT(21)), CAP_BIT(21));
 	assert_int_equal(clamp_oom_score_adj(-998), -998);
 	assert_int_equal(clamp_oom_score_adj(-5000), -1000);
-	clamp_rlimit(7, &soft, &hard);
+	clamp_rlimit(7, "nofile", &soft, &hard);
 	assert_int_equal(hard, UINT64_MAX);
 	clamp_set_for_test(NULL);
 }
