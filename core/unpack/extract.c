@@ -82,10 +82,14 @@ static int set_xattrs(struct extract *x, int fd, const char *proc, const struct 
 		    (x->style == CRIO_WHITEOUT_OVERLAY_USER && str_starts(a->name, "user.overlay.")))
 			return err_set(err, CRIO_E_INVALID, "'%.200s': attribute '%.100s' is not allowed in a layer", x->path,
 				       a->name);
+		/* Labels are this node's policy's, not the image's. */
+		if (str_eq(a->name, "security.selinux"))
+			continue;
 		r = fd >= 0 ? fsetxattr(fd, a->name, a->value, a->n, 0) : lsetxattr(proc, a->name, a->value, a->n, 0);
 		if (!r)
 			continue;
-		if (errno != EOPNOTSUPP && errno != EPERM)
+		/* A lost attribute is no reason to refuse an image, a lost capability is: the program would not work. */
+		if (errno != EOPNOTSUPP && (errno != EPERM || str_eq(a->name, "security.capability")))
 			return err_errno(err, errno, "set attribute '%.100s' of '%.200s'", a->name, x->path);
 		x->totals.xattrs_skipped++;
 	}
@@ -206,12 +210,15 @@ static int make_dir(struct extract *x, int parent, const char *base, const struc
 	return r;
 }
 
+/* Overlay layers leave the root's metadata to the storage plugin, as containers/storage does. */
 static int make_root(struct extract *x, const struct tar_entry *e, crio_err *err)
 {
 	int r;
 
 	if (e->type != TAR_DIR)
 		return err_set(err, CRIO_E_INVALID, "name '%.100s' is the root, but the entry is not a directory", e->name);
+	if (x->style != CRIO_WHITEOUT_REMOVE)
+		return 0;
 	r = set_meta_fd(x, x->root, e, err);
 	return r ? r : dir_keep_time(x, "", e, err);
 }

@@ -62,7 +62,7 @@ static void unpack_and_back(struct place *p, const char *file, const char *plain
 	assert_int_equal(res.size, n);
 	assert_int_equal(res.diff_size, plain_n);
 	if (compare)
-		assert_int_equal(mk_sh("cd '%s' && for i in src root; do tar --format=pax --sort=name --xattrs "
+		assert_int_equal(mk_sh("cd '%s' && touch -r src root && chmod --reference=src root && for i in src root; do tar --format=pax --sort=name --xattrs "
 				       "--xattrs-include='*' --pax-option=exthdr.name=x,delete=atime,delete=ctime "
 				       "-C $i -cf $i.tar . 2>/dev/null; done; chmod 600 *.tar; cmp src.tar root.tar && rm root.tar",
 				       p->top),
