@@ -90,7 +90,11 @@ struct table {
 	char *dir;
 	char last[64];          /* last writer that we loaded or wrote. guarded by wr */
 	ssize_t last_n;
-	struct timespec mtime[2];
+	struct file_seen {
+		struct timespec mtime;
+		uint64_t ino;
+		int64_t size;
+	} seen[2];              /* as loaded or written; a person may have edited the file. guarded by wr */
 	bool damaged;           /* a file was quarantined: what is on disk may be more than what is recorded. guarded by wr */
 	struct set *cur;        /* guarded by store.mu */
 };

@@ -194,22 +194,32 @@ static int load_records(struct table *t, struct json_object *doc, bool is_volati
 	return 0;
 }
 
+/* All zero: no file. */
+static struct file_seen file_look(const struct table *t, int which)
+{
+	const char *name = names[t->kind].files[which];
+	struct file_seen f;
+	struct stat st;
+	memset(&f, 0, sizeof(f));
+	if (name && t->dirfd >= 0 && fstatat(t->dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		f.mtime = st.st_mtim;
+		f.ino = st.st_ino;
+		f.size = st.st_size;
+	}
+	return f;
+}
+
 static int load_file(struct table *t, int which, struct map *seen, struct edit *e, crio_err *err)
 {
 	const char *name = names[t->kind].files[which];
 	cleanup_free char *text = NULL;
 	size_t n = 0;
-	struct stat st;
 	cleanup_json struct json_object *doc = NULL;
 	cleanup_err crio_err why = ERR_INIT;
 	bool bad = false;
 
-	t->mtime[which] = (struct timespec){ 0, 0 };
-	if (!name || t->dirfd < 0)
-		return 0;
-	if (fstatat(t->dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		t->mtime[which] = st.st_mtim;
-	else if (errno == ENOENT)
+	t->seen[which] = file_look(t, which);
+	if (!t->seen[which].ino)
 		return 0;
 	int r = fs_read_file(t->dirfd, name, STORE_FILE_MAX, &text, &n, err);
 	if (r < 0)
@@ -251,15 +261,9 @@ static int table_load(struct table *t, crio_err *err)
 
 static bool files_changed(const struct table *t)
 {
-	struct stat st;
 	for (int i = 0; i < 2; i++) {
-		const char *name = names[t->kind].files[i];
-		if (!name || t->dirfd < 0)
-			continue;
-		struct timespec now = { 0, 0 };
-		if (fstatat(t->dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-			now = st.st_mtim;
-		if (now.tv_sec != t->mtime[i].tv_sec || now.tv_nsec != t->mtime[i].tv_nsec)
+		struct file_seen now = file_look(t, i);
+		if (memcmp(&now, &t->seen[i], sizeof(now)) != 0)
 			return true;
 	}
 	return false;
@@ -431,7 +435,6 @@ static int bump(struct table *t, crio_err *err)
 int edit_save(struct edit *e, enum fs_durability d, crio_err *err)
 {
 	struct table *t = e->t;
-	struct stat st;
 
 	for (int i = 0; i < 2; i++) {
 		if (!e->touched[i] || !names[t->kind].files[i])
@@ -441,8 +444,7 @@ int edit_save(struct edit *e, enum fs_durability d, crio_err *err)
 			t->last_n = -1; /* load again: we do not know which files are new */
 			return r;
 		}
-		if (fstatat(t->dirfd, names[t->kind].files[i], &st, AT_SYMLINK_NOFOLLOW) == 0)
-			t->mtime[i] = st.st_mtim;
+		t->seen[i] = file_look(t, i);
 	}
 	int r = bump(t, err);
 	if (r < 0)

@@ -536,15 +536,11 @@ static int row_out(struct ov *o, crio_call *call, const char *type, const char *
  * container: it may be mounted again, as CRI-O does. */
 static void forget_volatile(struct ov *o, const char *id)
 {
-	char path[128];
-	(void)snprintf(path, sizeof(path), "%.64s/work/incompat/volatile", id);
-	if (unlinkat(o->fd, path, AT_REMOVEDIR) == 0 || errno != ENOTEMPTY)
+	char path[160];
+	(void)snprintf(path, sizeof(path), "%.64s/work/work/incompat/volatile/dirty", id);
+	if (unlinkat(o->fd, path, 0) < 0 && errno == ENOENT)
 		return;
-	/* A directory with nothing but "dirty" in it on some kernels. */
-	(void)snprintf(path, sizeof(path), "%.64s/work/incompat/volatile/dirty", id);
-	if (unlinkat(o->fd, path, 0) < 0)
-		(void)unlinkat(o->fd, path, AT_REMOVEDIR);
-	(void)snprintf(path, sizeof(path), "%.64s/work/incompat/volatile", id);
+	path[strlen(path) - strlen("/dirty")] = '\0';
 	(void)unlinkat(o->fd, path, AT_REMOVEDIR);
 }
 

@@ -1,0 +1,689 @@
+/* test_store.c: the store on the driver named by the program's name (test_store_overlay, test_store_btrfs). */
+#include "tests/plugin/storage/ground.h"
+
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <sys/mount.h>
+
+#define CALL ground.call
+static bool overlay;
+
+static void ids(void **state)
+{
+	char id[65];
+	(void)state;
+	ok(store_layer_id("", "sha256:38a2d4cc91c384020761bbc3978d5b24de31c0451bc10c03b900acca3b61551d", id, err));
+	assert_string_equal(id, "38a2d4cc91c384020761bbc3978d5b24de31c0451bc10c03b900acca3b61551d");
+	ok(store_layer_id(id, "sha256:347e1f533c326ccf52640b830f88d553c0f1507bad9f80c860dc620d175e209c", id, err));
+	assert_string_equal(id, "9e245f117ae9ed4712070b2877c8cb7f14097ff32b9f7efa7ea3449d98060778");
+	fails(CRIO_E_INVALID, store_layer_id("", "sha256:../../etc", id, err));
+	fails(CRIO_E_INVALID, store_layer_id("..", "sha256:347e1f533c326ccf52640b830f88d553c0f1507bad9f80c860dc620d175e209c", id, err));
+}
+
+static void layers(void **state)
+{
+	struct store *s = open_store("layers");
+	char a[65], b[65], digest[DIGEST_TEXT_MAX], other[DIGEST_TEXT_MAX];
+	struct store_new_layer *n = NULL;
+	int fd = -1;
+	(void)state;
+
+	make_layer(s, "", "one", "1", a);
+	make_layer(s, a, "two", "2", b);
+	fake_digest("two", "2", digest);
+	cleanup_layer struct store_layer *l = store_layer_find(s, a, digest);
+	assert_non_null(l);
+	assert_string_equal(l->id, b);
+	assert_string_equal(l->parent, a);
+	assert_int_equal(l->compression, STORE_GZIP);
+	assert_int_equal(l->diff_size, 1);
+	assert_null(store_layer_find(s, "", digest));
+	cleanup_layer struct store_layer *any = store_layer_find_diff(s, digest), *comp = store_layer_find_compressed(s, a, digest);
+	assert_ptr_equal(any, l);
+	assert_ptr_equal(comp, l);
+
+	struct store_begin_args again = { .parent = a, .diff_digest = digest };
+	fails(CRIO_E_EXISTS, store_layer_begin(s, CALL, &again, &n, err));
+	ok(store_layer_tree_open(s, CALL, b, &fd, err));
+	assert_int_equal(faccessat(fd, "two", F_OK, 0), 0);
+	(void)close(fd);
+	fails(CRIO_E_NOT_FOUND, store_layer_tar_split_open(s, b, &fd, err));
+
+	/* Content that is not what was announced. */
+	fake_digest("x", "x", digest);
+	fake_digest("y", "y", other);
+	struct store_begin_args bad = { .parent = "", .diff_digest = digest };
+	ok(store_layer_begin(s, CALL, &bad, &n, err));
+	struct store_layer_info i = { .diff_digest = other, .no_tar_split = true };
+	struct store_new_layer *second = NULL;
+	bad.nowait = true;
+	fails(CRIO_E_ABORTED, store_layer_begin(s, CALL, &bad, &second, err));
+	fails(CRIO_E_CORRUPT, store_layer_commit(n, CALL, &i, NULL, err));
+	ok(store_layer_begin(s, CALL, &bad, &n, err));
+	store_layer_abort(n);
+	assert_int_equal(sh(NULL, "test -z \"$(find layers -name '.crio-new-*' -o -name '.crio-*.tmp' -o -name 'new-*')\""), 0);
+
+	/* A parent that is not there. */
+	char ghost[65];
+	assert_true(id_new(ghost));
+	struct store_begin_args orphan = { .parent = ghost, .diff_digest = digest };
+	if (overlay) {
+		assert_true(store_layers_independent(s));
+		ok(store_layer_begin(s, CALL, &orphan, &n, err));
+		i.diff_digest = digest;
+		fails(CRIO_E_PRECONDITION, store_layer_commit(n, CALL, &i, NULL, err));
+	} else {
+		fails(CRIO_E_PRECONDITION, store_layer_begin(s, CALL, &orphan, &n, err));
+	}
+	store_close(s);
+
+	/* Durable: the same again after opening anew. */
+	s = open_store("layers");
+	cleanup_layer struct store_layer *back = store_layer_get(s, b);
+	assert_non_null(back);
+	store_close(s);
+	wipe_store("layers");
+}
+
+/* The child is filled and even finished before its parent. */
+static void child_first(void **state)
+{
+	struct store *s = open_store("child");
+	char a[65], b[65], da[DIGEST_TEXT_MAX], db[DIGEST_TEXT_MAX];
+	struct store_new_layer *na = NULL, *nb = NULL;
+	struct stat st;
+	(void)state;
+
+	fake_digest("p", "p", da);
+	fake_digest("c", "c", db);
+	ok(store_layer_id("", da, a, err));
+	ok(store_layer_id(a, db, b, err));
+	struct store_begin_args aa = { .parent = "", .diff_digest = da }, ab = { .parent = a, .diff_digest = db };
+	if (overlay) {
+		ok(store_layer_begin(s, CALL, &ab, &nb, err));
+		ok(store_layer_begin(s, CALL, &aa, &na, err));
+		assert_int_equal(fchmod(store_new_layer_dirfd(na), 0711), 0);
+		struct store_layer_info ia = { .diff_digest = da, .no_tar_split = true }, ib = { .diff_digest = db, .no_tar_split = true };
+		ok(store_layer_commit(na, CALL, &ia, NULL, err));
+		ok(store_layer_commit(nb, CALL, &ib, NULL, err));
+		/* No root entry in the child: its root directory is like the parent's. */
+		cleanup_free char *p = path_fmt("%s/child/root/overlay/%s/diff", ground.dir, b);
+		assert_int_equal(stat(p, &st), 0);
+		assert_int_equal(st.st_mode & 07777, 0711);
+	}
+	store_close(s);
+	wipe_store("child");
+}
+
+static void images(void **state)
+{
+	struct store *s = open_store("images");
+	char a[65], b[65], c[65], i1[65], i2[65];
+	const char *names[] = { "localhost/a:1", "localhost/a:2" };
+	cleanup_free char *text = NULL;
+	size_t n;
+	(void)state;
+
+	make_layer(s, "", "one", "1", a);
+	make_layer(s, a, "two", "22", b);
+	make_layer(s, a, "three", "333", c);
+	uint64_t gen = store_generation(s);
+	make_image(s, b, "localhost/a:1", "first", i1);
+	make_image(s, c, "localhost/b:1", "second", i2);
+	assert_true(store_generation(s) > gen);
+	const struct store_images *all = store_images_get(s);
+	assert_int_equal(all->n, 2);
+	cleanup_image struct store_image *im = store_image_by_name(s, "localhost/a:1");
+	assert_non_null(im);
+	assert_string_equal(im->id, i1);
+	assert_int_equal(im->n_big, 3); /* config, manifest, manifest-<digest> */
+	assert_int_equal(im->created_ns, 1000000007);
+	assert_true(store_image_size(s, im) > 3);
+	cleanup_image struct store_image *bydig = store_image_by_digest(s, im->digest);
+	assert_ptr_equal(bydig, im);
+	cleanup_strv struct strv ls = STRV_INIT;
+	ok(store_image_layers(s, im, &ls, err));
+	assert_int_equal(ls.n, 2);
+	assert_string_equal(ls.v[0], a);
+
+	ok(store_image_big_get(s, i1, "manifest", 1000, &text, &n, err));
+	assert_string_equal(text, "{\"manifest\":\"first\"}");
+	free(move_ptr(text));
+	fails(CRIO_E_EXHAUSTED, store_image_big_get(s, i1, "manifest", 3, &text, &n, err));
+	fails(CRIO_E_NOT_FOUND, store_image_big_get(s, i1, "nope", 3, &text, &n, err));
+
+	/* A name moves to who took it last. */
+	ok(store_image_set_names(s, CALL, i2, (struct crio_strs){ names, 2 }, err));
+	cleanup_image struct store_image *now = store_image_by_name(s, "localhost/a:1");
+	assert_string_equal(now->id, i2);
+	cleanup_image struct store_image *bare = store_image_get(s, i1);
+	assert_int_equal(bare->names.n, 0);
+	assert_int_equal(bare->names_history.n, 1);
+	/* The snapshot is as it was. */
+	assert_int_equal(all->n, 2);
+	assert_int_equal(all->v[0]->names.n, 1);
+	store_images_unref(all);
+
+	/* Putting it again keeps it one record. */
+	make_image(s, b, "localhost/new:1", "first", i1);
+	cleanup_image struct store_image *again = store_image_get(s, i1);
+	assert_int_equal(again->names.n, 1);
+	assert_int_equal(again->n_big, 3);
+
+	/* Only what is not shared goes. */
+	ok(store_image_delete(s, CALL, i1, err));
+	ok(store_image_delete(s, CALL, i1, err));
+	cleanup_layer struct store_layer *la = store_layer_get(s, a), *lb = store_layer_get(s, b), *lc = store_layer_get(s, c);
+	assert_non_null(la);
+	assert_null(lb);
+	assert_non_null(lc);
+	assert_false(there("images/root/%s-images/%s", ground.driver, i1));
+	ok(store_image_delete(s, CALL, i2, err));
+	cleanup_layer struct store_layer *none = store_layer_get(s, a);
+	assert_null(none);
+	cleanup_strv struct strv report = STRV_INIT;
+	ok(store_check(s, CALL, false, &report, err));
+	assert_int_equal(report.n, 0);
+	fails(CRIO_E_INVALID, store_image_delete(s, CALL, "../../x", err));
+	store_close(s);
+	wipe_store("images");
+}
+
+static void bad_big_data(void **state)
+{
+	struct store *s = open_store("big");
+	char l[65], i[65];
+	cleanup_free char *text = NULL;
+	cleanup_strv struct strv report = STRV_INIT;
+	(void)state;
+
+	make_layer(s, "", "f", "f", l);
+	make_image(s, l, "localhost/x:1", "x", i);
+	put("{\"manifest\":\"evil!\"}", "big/root/%s-images/%s/manifest", ground.driver, i);
+	fails(CRIO_E_CORRUPT, store_image_big_get(s, i, "manifest", 1000, &text, NULL, err));
+	struct store_big_data odd = { "manifest/../../x", "x", 1 };
+	struct store_image_args a = { .id = i, .digest = "sha256:" "347e1f533c326ccf52640b830f88d553c0f1507bad9f80c860dc620d175e209c",
+				      .layer = l, .big = &odd, .n_big = 1 };
+	ok(store_image_put(s, CALL, &a, NULL, err)); /* base64: an ordinary file name */
+	assert_true(there("big/root/%s-images/%s/=bWFuaWZlc3QvLi4vLi4veA==", ground.driver, i));
+	odd.key = "";
+	fails(CRIO_E_INVALID, store_image_put(s, CALL, &a, NULL, err));
+	ok(store_check(s, CALL, false, &report, err));
+	assert_int_equal(report.n, 1);
+	strv_clear(&report);
+	ok(store_check(s, CALL, true, &report, err));
+	cleanup_image struct store_image *gone = store_image_get(s, i);
+	assert_null(gone);
+	store_close(s);
+	wipe_store("big");
+}
+
+static void containers(void **state)
+{
+	struct store *s = open_store("ctr");
+	char a[65], b[65], i[65], c[65], d[65];
+	const char *name = "k8s_one";
+	(void)state;
+
+	make_layer(s, "", "low", "low", a);
+	make_layer(s, a, "file", "content", b);
+	make_image(s, b, "localhost/c:1", "c", i);
+	make_container(s, i, name, c);
+	fails(CRIO_E_PRECONDITION, store_image_delete(s, CALL, i, err));
+	assert_true(id_new(d));
+	struct store_container_args args = { .id = d, .names = { &name, 1 }, .image = i, .metadata = "{}" };
+	fails(CRIO_E_EXISTS, store_container_create(s, CALL, &args, NULL, err));
+	args.id = c;
+	fails(CRIO_E_EXISTS, store_container_create(s, CALL, &args, NULL, err));
+	args = (struct store_container_args){ .id = d, .image = d, .metadata = "" };
+	fails(CRIO_E_NOT_FOUND, store_container_create(s, CALL, &args, NULL, err));
+	args.id = "../x";
+	fails(CRIO_E_INVALID, store_container_create(s, CALL, &args, NULL, err));
+
+	cleanup_free char *dir = store_container_dir(s, c), *run = store_container_run_dir(s, c);
+	assert_true(there("%s", dir));
+	assert_true(there("%s", run));
+	assert_int_equal(sh(NULL, "test $(stat -c %%a %s) = 700 && test $(stat -c %%a %s) = 700", dir, run), 0);
+
+	cleanup_free char *path = NULL, *p2 = NULL, *p3 = NULL;
+	assert_false(store_is_mounted(s, c));
+	ok(store_mount(s, CALL, c, &path, err));
+	assert_true(there("%s/low", path));
+	cleanup_free char *text = slurp("%s/file", path);
+	assert_string_equal(text, "content");
+	assert_int_equal(sh(NULL, "echo new >%s/written && rm %s/low && mkdir %s/d", path, path, path), 0);
+	assert_true(store_is_mounted(s, c));
+	ok(store_mount(s, CALL, c, &p2, err));
+	assert_string_equal(path, p2);
+	ok(store_unmount(s, CALL, c, false, err));
+	assert_true(there("%s/written", path));
+	if (overlay) {
+		cleanup_free char *mp = slurp("ctr/run/overlay-layers/mountpoints.json");
+		assert_non_null(strstr(mp, "\"count\":1"));
+	}
+	struct store_usage u = { 0, 0 };
+	ok(store_container_usage(s, CALL, c, true, &u, err));
+	assert_true(u.bytes > 0 && u.bytes < 65536);
+	assert_in_range(u.inodes, 2, overlay ? 3 : 4); /* written, d, and the whiteout of low */
+
+	/* The daemon goes, the mount stays and is taken over. */
+	store_close(s);
+	s = open_store("ctr");
+	ok(store_mount(s, CALL, c, &p3, err));
+	assert_string_equal(path, p3);
+	assert_true(there("%s/written", p3));
+	if (overlay)
+		assert_int_equal(sh(NULL, "test $(grep -c %s /proc/self/mountinfo) = 1", path), 0);
+	ok(store_unmount(s, CALL, c, false, err));
+	ok(store_unmount(s, CALL, c, false, err));
+	ok(store_unmount(s, CALL, c, false, err));
+	if (overlay)
+		assert_false(there("%s/file", path));
+	assert_false(store_is_mounted(s, c));
+
+	ok(store_container_set_metadata(s, CALL, c, "{\"pod\":false}", err));
+	cleanup_store_container struct store_container *rec = store_container_get(s, c);
+	assert_string_equal(rec->metadata, "{\"pod\":false}");
+	fails(CRIO_E_NOT_FOUND, store_container_set_metadata(s, CALL, d, "", err));
+
+	free(move_ptr(path));
+	ok(store_mount(s, CALL, c, &path, err));
+	ok(store_container_delete(s, CALL, c, err));
+	ok(store_container_delete(s, CALL, c, err));
+	assert_false(there("%s", dir));
+	assert_false(there("%s", run));
+	cleanup_layer struct store_layer *l = store_layer_get(s, rec->layer);
+	assert_null(l);
+	ok(store_image_delete(s, CALL, i, err));
+	assert_int_equal(sh(NULL, "test -z \"$(ls ctr/root/crio/journal)\""), 0);
+	store_close(s);
+	wipe_store("ctr");
+}
+
+static void views(void **state)
+{
+	struct store *s = open_store("views");
+	char id[65] = "", first[65] = "", c[65], text[16], im[65];
+	int depth = overlay ? 240 : 12;
+	(void)state;
+
+	for (int k = 0; k < depth; k++) {
+		(void)snprintf(text, sizeof(text), "f%d", k);
+		make_layer(s, id, text, text, id);
+		if (!k)
+			memcpy(first, id, sizeof(first));
+	}
+	assert_int_equal(sh(NULL, "mkdir -p view"), 0);
+	cleanup_free char *at = path_fmt("%s/view", ground.dir), *path = NULL;
+	ok(store_layer_mount_at(s, CALL, first, "", at, err));
+	assert_true(there("view/f0"));
+	assert_int_not_equal(sh(NULL, "touch view/x 2>/dev/null"), 0);
+	ok(store_layer_unmount_at(s, CALL, first, at, err));
+	assert_false(there("view/f0"));
+	ok(store_layer_mount_at(s, CALL, id, NULL, at, err));
+	assert_true(there("view/f0") && there("view/%s", text));
+	assert_int_not_equal(sh(NULL, "touch view/x 2>/dev/null"), 0);
+	ok(store_layer_unmount_at(s, CALL, id, at, err));
+	ok(store_layer_unmount_at(s, CALL, id, at, err));
+
+	make_image(s, id, "localhost/deep:1", "deep", im);
+	make_container(s, im, "deep", c);
+	ok(store_mount(s, CALL, c, &path, err));
+	assert_true(there("%s/f0", path) && there("%s/%s", path, text));
+	struct crio_mount_rows rows;
+	ok(store_mount_rows(s, CALL, id, true, &rows, err));
+	assert_int_equal(rows.n, 1);
+	ok(store_container_delete(s, CALL, c, err));
+	if (overlay) { /* lost links are made again */
+		assert_int_equal(sh(NULL, "rm views/root/overlay/l/*"), 0);
+		ok(store_layer_mount_at(s, CALL, id, NULL, at, err));
+		assert_true(there("view/f0"));
+		ok(store_layer_unmount_at(s, CALL, id, at, err));
+	}
+	ok(store_image_delete(s, CALL, im, err));
+	store_close(s);
+	wipe_store("views");
+}
+
+/* What a kill at each point leaves is gone after the next start. */
+static void crash(void **state)
+{
+	struct store *s = open_store("crash");
+	char a[65], b[65], i[65], c[65], digest[DIGEST_TEXT_MAX], layer[65];
+	struct store_new_layer *n = NULL;
+	cleanup_free char *keep = NULL;
+	(void)state;
+
+	make_layer(s, "", "f", "f", a);
+	make_image(s, a, "localhost/k:1", "k", i);
+	/* In the middle of a layer; the store is left as a killed daemon leaves it. */
+	fake_digest("half", "half", digest);
+	struct store_begin_args ba = { .parent = a, .diff_digest = digest };
+	ok(store_layer_begin(s, CALL, &ba, &n, err));
+	(void)close(store_new_layer_dirfd(n));
+	/* A container whose records were not written. */
+	make_container(s, i, "lost", c);
+	cleanup_store_container struct store_container *rec = store_container_get(s, c);
+	(void)snprintf(layer, sizeof(layer), "%s", rec->layer);
+	put("[]", "crash/root/%s-containers/containers.json", ground.driver);
+	put(layer, "crash/root/crio/journal/c-%s", c);
+	put("", "crash/root/crio/journal/l-%s", layer);
+	/* A layer that no image came for, an hour old; and one that has just been made. */
+	make_layer(s, a, "orphan", "old", b);
+	assert_int_equal(sh(NULL, "touch -d '2 hours ago' crash/root/crio/journal/l-%s", b), 0);
+	char young[65];
+	make_layer(s, a, "orphan", "young", young);
+	assert_true(there("crash/root/crio/lock"));
+	assert_int_equal(sh(NULL, "ls -A crash/root/%s | grep -q . ", ground.driver), 0);
+	if (overlay)
+		assert_int_equal(sh(NULL, "ls -A crash/root/overlay | grep -q crio-new"), 0);
+
+	/* A tool beside a running daemon leaves all that alone. */
+	struct store *tool = open_store_as("crash", false, true);
+	store_close(tool);
+	tool = open_store("crash"); /* another daemon, which finds the store owned */
+	store_close(tool);
+	assert_true(there("crash/root/crio/journal/c-%s", c));
+
+	store_close(s);
+	s = open_store("crash");
+	cleanup_strv struct strv report = STRV_INIT;
+	ok(store_check(s, CALL, false, &report, err));
+	for (size_t k = 0; k < report.n; k++)
+		print_message("%s\n", report.v[k]);
+	assert_int_equal(report.n, 0);
+	cleanup_layer struct store_layer *gone = store_layer_get(s, layer), *old = store_layer_get(s, b), *fresh = store_layer_get(s, young);
+	assert_null(gone);
+	assert_null(old);
+	assert_non_null(fresh);
+	assert_false(there("crash/root/%s-containers/%s", ground.driver, c));
+	assert_int_equal(sh(NULL, "for k in 1 2 3 4 5 6 7 8 9; do l=$(find crash/root -name '.crio-new*' -o -name '.crio-del*' -o -name 'new-*'); "
+			    "test -z \"$l\" && exit 0; sleep 0.2; done; exit 1"), 0);
+	cleanup_layer struct store_layer *base = store_layer_get(s, a);
+	assert_non_null(base);
+
+	size_t removed = 0;
+	ok(store_gc(s, CALL, 0, &removed, err));
+	assert_int_equal(removed, 1);
+	assert_int_equal(sh(NULL, "test -z \"$(ls crash/root/crio/journal)\""), 0);
+	store_close(s);
+	wipe_store("crash");
+}
+
+/* A tree without a record does not stand in the way. */
+static void stale_tree(void **state)
+{
+	struct store *s = open_store("stale");
+	char a[65];
+	(void)state;
+	make_layer(s, "", "f", "f", a);
+	put("[]", "stale/root/%s-layers/layers.json", ground.driver);
+	ok(store_refresh(s, CALL, err));
+	cleanup_layer struct store_layer *none = store_layer_get(s, a);
+	assert_null(none);
+	char again[65];
+	make_layer(s, "", "f", "f", again);
+	assert_string_equal(a, again);
+	/* Another tool's unfinished layer: taken out of the way too. */
+	cleanup_free char *text = path_fmt("[{\"id\":\"%s\",\"created\":\"2026-01-02T03:04:05Z\",\"flags\":{\"incomplete\":true}}]", a);
+	put(text, "stale/root/%s-layers/layers.json", ground.driver);
+	ok(store_refresh(s, CALL, err));
+	make_layer(s, "", "f", "f", again);
+	cleanup_layer struct store_layer *l = store_layer_get(s, a);
+	assert_false(l->incomplete);
+	store_close(s);
+	wipe_store("stale");
+}
+
+static void quarantine(void **state)
+{
+	struct store *s = open_store("bad");
+	char a[65], i[65], c[65];
+	(void)state;
+	make_layer(s, "", "f", "f", a);
+	make_image(s, a, "localhost/q:1", "q", i);
+	make_container(s, i, "q", c);
+	store_close(s);
+	cleanup_free char *images = slurp("bad/root/%s-images/images.json", ground.driver);
+	cleanup_free char *mixed = path_fmt("[{\"id\":\"../../etc\"},7,%s", images + 1);
+	put(mixed, "bad/root/%s-images/images.json", ground.driver);
+	put("[{\"id\": tru", "bad/root/%s-layers/layers.json", ground.driver);
+	s = open_store("bad");
+	cleanup_image struct store_image *im = store_image_get(s, i);
+	assert_non_null(im);
+	cleanup_layer struct store_layer *l = store_layer_get(s, a);
+	assert_null(l);
+	assert_int_equal(sh(NULL, "test $(ls bad/root/crio/quarantine | wc -l) = 3 && grep -q 'tru$' bad/root/crio/quarantine/layers-*"), 0);
+	/* Trees whose records are lost are not thrown away with them. */
+	if (overlay)
+		assert_true(there("bad/root/overlay/%s/diff/f", a));
+	/* The files can be read by everybody again. */
+	assert_int_equal(sh(NULL, "python3 -m json.tool <bad/root/%s-layers/layers.json >/dev/null && "
+			    "python3 -m json.tool <bad/root/%s-images/images.json >/dev/null", ground.driver, ground.driver), 0);
+	cleanup_strv struct strv report = STRV_INIT;
+	ok(store_check(s, CALL, true, &report, err));
+	assert_true(report.n >= 2);
+	store_close(s);
+	s = open_store("bad");
+	strv_clear(&report);
+	ok(store_check(s, CALL, true, &report, err));
+	strv_clear(&report);
+	ok(store_check(s, CALL, false, &report, err));
+	assert_int_equal(report.n, 0);
+	store_close(s);
+	wipe_store("bad");
+}
+
+static void volatile_records(void **state)
+{
+	struct store *s = open_store("vol");
+	char a[65], i[65], c[65];
+	(void)state;
+	make_layer(s, "", "f", "f", a);
+	make_image(s, a, "localhost/v:1", "v", i);
+	make_container(s, i, "v", c);
+	/* As CRI-O leaves them: a volatile container. */
+	assert_int_equal(sh(NULL, "cd vol/root/%s-containers && mv containers.json volatile-containers.json", ground.driver), 0);
+	ok(store_refresh(s, CALL, err));
+	ok(store_container_set_metadata(s, CALL, c, "changed", err));
+	cleanup_free char *v = slurp("vol/root/%s-containers/volatile-containers.json", ground.driver);
+	assert_non_null(strstr(v, "changed"));
+	char d[65];
+	make_container(s, i, "w", d);
+	cleanup_free char *n = slurp("vol/root/%s-containers/containers.json", ground.driver);
+	assert_non_null(strstr(n, d));
+	assert_null(strstr(n, c));
+	ok(store_container_delete(s, CALL, c, err));
+	ok(store_container_delete(s, CALL, d, err));
+	const struct store_containers *all = store_containers_get(s);
+	assert_int_equal(all->n, 0);
+	store_containers_unref(all);
+	store_close(s);
+	wipe_store("vol");
+}
+
+static void read_only(void **state)
+{
+	struct store *s = open_store("ro");
+	char a[65], i[65];
+	struct store_new_layer *n = NULL;
+	(void)state;
+	make_layer(s, "", "f", "f", a);
+	make_image(s, a, "localhost/r:1", "r", i);
+	store_close(s);
+	s = open_store_as("ro", true, false);
+	cleanup_image struct store_image *im = store_image_get(s, i);
+	assert_non_null(im);
+	assert_true(im->read_only);
+	struct store_begin_args b = { .parent = "", .diff_digest = "sha256:347e1f533c326ccf52640b830f88d553c0f1507bad9f80c860dc620d175e209c" };
+	fails(CRIO_E_DENIED, store_layer_begin(s, CALL, &b, &n, err));
+	fails(CRIO_E_DENIED, store_image_set_names(s, CALL, i, (struct crio_strs){ NULL, 0 }, err));
+	fails(CRIO_E_DENIED, store_image_delete(s, CALL, i, err));
+	store_close(s);
+	wipe_store("ro");
+}
+
+/* ---- many at once ---- */
+
+#define WORKERS 6
+#define ROUNDS 8
+static struct {
+	struct store *s[2];
+	char image[65];
+	atomic_int bad;
+} many;
+
+static void *worker(void *arg)
+{
+	struct store *s = many.s[(intptr_t)arg & 1];
+	cleanup_call crio_call *call = call_new("worker", now_mono_ns() + 60 * SEC);
+	for (int k = 0; k < ROUNDS; k++) {
+		char id[65], name[64];
+		cleanup_free char *path = NULL;
+		cleanup_err crio_err err = ERR_INIT;
+		const char *np = name;
+		(void)snprintf(name, sizeof(name), "w%d-%d", (int)(intptr_t)arg, k);
+		struct store_container_args a = { .id = id, .names = { &np, 1 }, .image = many.image, .metadata = "" };
+		if (!id_new(id) || store_container_create(s, call, &a, NULL, &err) < 0 || store_mount(s, call, id, &path, &err) < 0 ||
+		    !there("%s/f", path) || store_unmount(s, call, id, false, &err) < 0 ||
+		    (k % 2 && store_container_delete(s, call, id, &err) < 0)) {
+			(void)fprintf(stderr, "worker: %s\n", err_text(&err));
+			atomic_fetch_add(&many.bad, 1);
+		}
+	}
+	return NULL;
+}
+
+static void concurrent(void **state)
+{
+	char a[65];
+	pthread_t th[WORKERS];
+	(void)state;
+	many.s[0] = open_store("many");
+	make_layer(many.s[0], "", "f", "f", a);
+	make_image(many.s[0], a, "localhost/m:1", "m", many.image);
+	many.s[1] = open_store_as("many", false, true); /* as another process: locks of its own */
+	for (intptr_t k = 0; k < WORKERS; k++)
+		assert_int_equal(pthread_create(&th[k], NULL, worker, (void *)k), 0);
+	for (int k = 0; k < WORKERS; k++)
+		(void)pthread_join(th[k], NULL);
+	assert_int_equal(atomic_load(&many.bad), 0);
+	for (int k = 0; k < 2; k++) {
+		ok(store_refresh(many.s[k], CALL, err));
+		const struct store_containers *all = store_containers_get(many.s[k]);
+		assert_int_equal(all->n, WORKERS * ROUNDS / 2);
+		if (k)
+			for (size_t m = 0; m < all->n; m++)
+				ok(store_container_delete(many.s[1], CALL, all->v[m]->id, err));
+		store_containers_unref(all);
+	}
+	ok(store_image_delete(many.s[1], CALL, many.image, err));
+	cleanup_strv struct strv report = STRV_INIT;
+	ok(store_check(many.s[0], CALL, false, &report, err));
+	assert_int_equal(report.n, 0);
+	store_close(many.s[1]);
+	store_close(many.s[0]);
+	wipe_store("many");
+}
+
+static void *same_layer(void *arg)
+{
+	char digest[DIGEST_TEXT_MAX];
+	struct store_new_layer *n = NULL;
+	cleanup_err crio_err err = ERR_INIT;
+	(void)arg;
+	fake_digest("same", "same", digest);
+	struct store_begin_args b = { .parent = "", .diff_digest = digest };
+	struct store_layer_info i = { .diff_digest = digest, .no_tar_split = true };
+	int r = store_layer_begin(many.s[(intptr_t)arg & 1], ground.call, &b, &n, &err);
+	if (r == CRIO_E_EXISTS)
+		return NULL;
+	if (r < 0 || store_layer_commit(n, ground.call, &i, NULL, &err) < 0) {
+		(void)fprintf(stderr, "same_layer: %s\n", err_text(&err));
+		atomic_fetch_add(&many.bad, 1);
+	}
+	return NULL;
+}
+
+static void layer_race(void **state)
+{
+	pthread_t th[4];
+	(void)state;
+	many.s[0] = many.s[1] = open_store("race");
+	for (intptr_t k = 0; k < 4; k++)
+		assert_int_equal(pthread_create(&th[k], NULL, same_layer, (void *)k), 0);
+	for (int k = 0; k < 4; k++)
+		(void)pthread_join(th[k], NULL);
+	assert_int_equal(atomic_load(&many.bad), 0);
+	store_close(many.s[0]);
+	wipe_store("race");
+}
+
+/* A lock that another program holds is waited for no longer than the call lives. */
+static void held_lock(void **state)
+{
+	struct store *s = open_store("held");
+	cleanup_call crio_call *call = call_new("short", now_mono_ns() + SEC / 5);
+	(void)state;
+	cleanup_free char *p = path_fmt("%s/held/root/%s-layers/layers.lock", ground.dir, ground.driver);
+	cleanup_close int fd = open(p, O_RDWR | O_CLOEXEC);
+	ok(fs_lock(fd, true, 0, err));
+	fails(CRIO_E_DEADLINE, store_refresh(s, call, err));
+	const struct store_images *all = store_images_get(s); /* reads do not care */
+	store_images_unref(all);
+	(void)fs_unlock(fd);
+	ok(store_refresh(s, CALL, err));
+	store_close(s);
+	wipe_store("held");
+}
+
+static void driver_words(void **state)
+{
+	struct store *s = open_store("words");
+	cleanup_kvs struct kvs kv = KVS_INIT;
+	char a[65], ghost[65];
+	(void)state;
+	ok(store_status(s, CALL, &kv, err));
+	assert_non_null(kvs_get(&kv, "Backing Filesystem"));
+	assert_string_equal(store_driver(s), ground.driver);
+	make_layer(s, "", "f", "f", a);
+	ok(store_layer_data(s, CALL, a, &kv, err));
+	if (overlay)
+		assert_true(str_ends(kvs_get(&kv, "UpperDir"), "/diff"));
+	assert_true(id_new(ghost));
+	fails(CRIO_E_NOT_FOUND, store_layer_data(s, CALL, ghost, &kv, err));
+	struct crio_mount_rows rows;
+	fails(CRIO_E_NOT_FOUND, store_mount_rows(s, CALL, ghost, false, &rows, err));
+	fails(CRIO_E_INVALID, store_mount_rows(s, CALL, "../..", false, &rows, err));
+	ok(plugin_inst_check(store_instance(s), CALL, err));
+	store_close(s);
+	wipe_store("words");
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ids),
+		cmocka_unit_test(layers),
+		cmocka_unit_test(child_first),
+		cmocka_unit_test(images),
+		cmocka_unit_test(bad_big_data),
+		cmocka_unit_test(containers),
+		cmocka_unit_test(views),
+		cmocka_unit_test(crash),
+		cmocka_unit_test(stale_tree),
+		cmocka_unit_test(quarantine),
+		cmocka_unit_test(volatile_records),
+		cmocka_unit_test(read_only),
+		cmocka_unit_test(concurrent),
+		cmocka_unit_test(layer_race),
+		cmocka_unit_test(held_lock),
+		cmocka_unit_test(driver_words),
+	};
+	(void)argc;
+	overlay = !strstr(argv[0], "btrfs");
+	ground_enter(overlay ? "overlay" : "btrfs");
+	int r = cmocka_run_group_tests_name(overlay ? "store on overlay" : "store on btrfs", tests, NULL, NULL);
+	ground_leave();
+	return r;
+}
