@@ -113,6 +113,28 @@ static int set_unified(struct spec_build *b, crio_err *err)
 	return 0;
 }
 
+/* min_injected_gomaxprocs: pods without a CPU limit get GOMAXPROCS of twice their CPU request, at least that key's value, unless
+ * something sets it. The QoS class is only in the name of the pod's cgroup. */
+static int set_gomaxprocs(struct spec_build *b, crio_err *err)
+{
+	const struct spec_args *a = b->a;
+	int64_t floor_ = a->conf->runtime.min_injected_gomaxprocs, shares, n;
+	const char *parent = or_empty(a->cgroup_parent), *skip = kvs_get(&a->pod->annotations, "skip-gomaxprocs.crio.io");
+	struct json_object *env = json_need_arr(spec_process(b), "env"), *cpu = json_path(b->spec, "linux.resources.cpu");
+	char text[40];
+
+	if (floor_ <= 0 || (skip && str_eq(skip, "true")) || (!strstr(parent, "burstable") && !strstr(parent, "besteffort")) ||
+	    json_int(cpu, "quota", 0) > 0)
+		return 0;
+	for (size_t i = 0; env && i < json_object_array_length(env); i++)
+		if (str_starts(json_object_get_string(json_object_array_get_idx(env, i)), "GOMAXPROCS="))
+			return 0;
+	shares = json_int(cpu, "shares", 0);
+	n = shares > 262144 ? 512 : (shares * 2 + 1023) / 1024;
+	(void)snprintf(text, sizeof(text), "GOMAXPROCS=%lld", (long long)(n > floor_ ? n : floor_));
+	return !env || json_push_str(env, text) < 0 ? err_nomem(err) : 0;
+}
+
 static int mask_release_agent(struct spec_build *b, crio_err *err)
 {
 	struct json_object *arr;
@@ -176,6 +198,8 @@ static int build_linux(struct spec_build *b, crio_err *err)
 		r = spec_set_workload(b, err);
 	if (!r)
 		r = set_unified(b, err);
+	if (!r)
+		r = set_gomaxprocs(b, err);
 	if (!r)
 		r = set_cgroup(b, b->a->id, err);
 	if (!r)

@@ -89,6 +89,32 @@ static void environment(void **state)
 	refuse_spec(f, CRIO_E_INVALID, "newline not allowed");
 }
 
+static void gomaxprocs(void **state)
+{
+	struct fixture *f = *state;
+
+	f->a.cgroup_parent = "/kubepods/burstable/pod1";
+	f->conf->runtime.min_injected_gomaxprocs = 2;
+	f->c.resources.set = true;
+	f->c.resources.cpu_shares = 3072;
+	make_spec(f);
+	assert_non_null(strstr(joined(f->spec, "process.env"), "GOMAXPROCS=6"));
+	f->c.resources.cpu_shares = 2;
+	make_spec(f);
+	assert_non_null(strstr(joined(f->spec, "process.env"), "GOMAXPROCS=2"));
+	f->c.resources.cpu_quota = 1000;
+	make_spec(f);
+	assert_null(strstr(joined(f->spec, "process.env"), "GOMAXPROCS"));
+	f->c.resources.cpu_quota = 0;
+	set_list(&f->image.env, "GOMAXPROCS=9");
+	make_spec(f);
+	assert_non_null(strstr(joined(f->spec, "process.env"), "GOMAXPROCS=9"));
+	set_list(&f->image.env, "");
+	assert_int_equal(kvs_set(&f->pod.annotations, "skip-gomaxprocs.crio.io", "true"), 0);
+	make_spec(f);
+	assert_null(strstr(joined(f->spec, "process.env"), "GOMAXPROCS"));
+}
+
 static void users(void **state)
 {
 	struct fixture *f = *state;
@@ -620,7 +646,7 @@ static void systemd_inside(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(arguments), T(environment), T(users), T(capabilities), T(baseline_mounts), T(requested_mounts), T(sharing),
+		T(arguments), T(environment), T(gomaxprocs), T(users), T(capabilities), T(baseline_mounts), T(requested_mounts), T(sharing),
 		T(hostile_root), T(image_volumes), T(namespaces), T(resources), T(workloads), T(security), T(limits), T(devices),
 		T(written_annotations), T(pods), T(systemd_inside),
 	};
