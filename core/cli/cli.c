@@ -138,8 +138,21 @@ static int parse_flag(struct cli *cli, int argc, char **argv, int *i)
 
 /* ---- dispatch */
 
+/* Where and what to log, before anything else is started. */
+static int set_log(const struct conf *c, crio_err *err)
+{
+	int r = log_set_filter(c->runtime.log_filter, err);
+
+	if (r < 0)
+		return r;
+	log_set_level(c->runtime.log_level);
+	log_set_json(c->flags.log_format == CONF_LOG_JSON);
+	return log_set_file(c->flags.log, err);
+}
+
 static int run_daemon(struct cli *cli)
 {
+	cleanup_err crio_err err = ERR_INIT;
 	const struct conf *c = NULL;
 	int r;
 
@@ -147,7 +160,10 @@ static int run_daemon(struct cli *cli)
 		return cli_fail(cli, "this build has no daemon");
 	if (cli_load(cli, 0, &c) < 0)
 		return 1;
-	r = cli->daemon(c, &cli->args);
+	if (set_log(c, &err) < 0)
+		r = cli_fail(cli, "%s", err_text(&err));
+	else
+		r = cli->daemon(c, &cli->args);
 	conf_unref(c);
 	return r;
 }

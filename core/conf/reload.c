@@ -90,7 +90,7 @@ int conf_reload(const struct conf *old, const struct conf_args *args, struct con
 	int r = conf_load(args, &now, err);
 
 	if (r < 0)
-		return err_wrap(err, "unable to reload configuration");
+		return r;
 	r = conf_new(&dst, err);
 	if (r >= 0)
 		r = merge(old, now, dst, err);
@@ -99,7 +99,6 @@ int conf_reload(const struct conf *old, const struct conf_args *args, struct con
 		conf_unref(dst);
 		return r;
 	}
-	log_info("Configuration reload completed");
 	*ret = dst;
 	return 0;
 }
