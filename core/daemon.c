@@ -38,6 +38,19 @@ struct daemon {
 
 /* ---- steps ---- */
 
+static int init_log(struct daemon *d, crio_err *err)
+{
+	log_set_level(d->conf->runtime.log_level);
+	log_set_json(d->conf->flags.log_format == CONF_LOG_JSON);
+	int r = log_set_filter(d->conf->runtime.log_filter, err);
+	return r < 0 ? r : log_set_file(d->conf->flags.log, err);
+}
+
+static void end_nothing(struct daemon *d)
+{
+	(void)d;
+}
+
 static int init_process(struct daemon *d, crio_err *err)
 {
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -173,6 +186,7 @@ static const struct step {
 	int (*init)(struct daemon *d, crio_err *err);
 	void (*end)(struct daemon *d);
 } steps[] = {
+	{ "the log", init_log, end_nothing },
 	{ "process", init_process, end_process },
 	{ "event loop", init_loop, end_loop },
 	{ "workers", init_workers, end_workers },

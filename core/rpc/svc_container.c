@@ -101,10 +101,8 @@ RPC_HANDLER(rpc_container_status)
 	if (e < 0)
 		return e;
 	e = container_status(env->lifecycle, q->container_id, q->verbose, &s, err);
-	if (e < 0) {
-		(void)err_wrap(err, "could not find container \"%s\"", q->container_id);
+	if (e < 0)
 		return e;
-	}
 	e = convert_container_status_out(call, &s, &r.status, err);
 	if (!e)
 		e = some_image_name(env, call, &s, &r.status->image->image, err);

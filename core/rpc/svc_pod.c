@@ -73,10 +73,8 @@ RPC_HANDLER(rpc_pod_status)
 	if (e < 0)
 		return e;
 	e = pod_status(env->lifecycle, q->pod_sandbox_id, q->verbose, &s, err);
-	if (e < 0) {
-		(void)err_wrap(err, "could not find pod \"%s\"", q->pod_sandbox_id);
+	if (e < 0)
 		return e;
-	}
 	e = convert_pod_status_out(call, &s, &r.status, err);
 	if (!e && q->verbose && s.info_json) {
 		info_entry(&info, s.info_json);

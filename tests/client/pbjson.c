@@ -372,10 +372,8 @@ struct json_object *pbjson_dump(const ProtobufCMessage *m)
 		const ProtobufCFieldDescriptor *f = &m->descriptor->fields[i];
 		const void *at = base + f->offset;
 		struct json_object *v;
-		char name[128];
 		size_t k, n;
 
-		camel(f->name, name, sizeof(name));
 		if (f->label == PROTOBUF_C_LABEL_REPEATED) {
 			n = *(const size_t *)(const void *)(base + f->quantifier_offset);
 			if (is_map(f)) {
@@ -388,7 +386,7 @@ struct json_object *pbjson_dump(const ProtobufCMessage *m)
 		} else {
 			v = dump_value(f, at);
 		}
-		json_object_object_add(o, name, v);
+		json_object_object_add(o, f->name, v);
 	}
 	return o;
 }

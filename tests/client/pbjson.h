@@ -8,7 +8,7 @@
 /* Names may be snake_case or lowerCamelCase, enums names or numbers, bytes base64, 64-bit numbers also strings, maps objects.
  * NULL with the fault in why (which names the field). Freed by protobuf_c_message_free_unpacked(m, NULL). */
 ProtobufCMessage *pbjson_parse(const ProtobufCMessageDescriptor *d, struct json_object *o, char why[256]);
-/* lowerCamelCase; all fields, absent messages as null, 64-bit numbers as strings, bytes as base64. */
+/* snake_case; all fields, absent messages as null, 64-bit numbers as strings, bytes as base64. */
 struct json_object *pbjson_dump(const ProtobufCMessage *m);
 /* The field of that name (either spelling); NULL: there is none. */
 const ProtobufCFieldDescriptor *pbjson_field(const ProtobufCMessageDescriptor *d, const char *name);
