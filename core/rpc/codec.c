@@ -187,6 +187,9 @@ static int check_message(const ProtobufCMessageDescriptor *d, struct rd r, const
 		}
 		if (more > RPC_REPEATED_MAX)
 			more = RPC_REPEATED_MAX + 1;
+		/* Protobuf would merge the two, and so get past the counts below. No encoder writes this. */
+		if (!w.repeated && f->type == PROTOBUF_C_TYPE_MESSAGE && count[f - d->fields])
+			return fault(err, &w, "is given more than once");
 		count[f - d->fields] += (uint32_t)more;
 		if (w.repeated && count[f - d->fields] > (is_map(f) ? RPC_MAP_MAX : RPC_REPEATED_MAX))
 			return fault(err, &w, is_map(f) ? "has more than 4096 entries" : "has more than 65536 elements");

@@ -41,7 +41,7 @@ void rpc_arena_release(struct rpc_arena *a);
 
 /*
  * Checks n bytes of wire form and decodes them into the arena, where *ret lives. CRIO_E_INVALID names the field that has a
- * NUL, is no UTF-8, is of the wrong wire type or too numerous, or says where the bytes are cut; CRIO_E_EXHAUSTED when
+ * NUL, is no UTF-8, is of the wrong wire type, too numerous or a message given twice, or says where the bytes are cut; CRIO_E_EXHAUSTED when
  * a limit of bytes is passed.
  */
 int rpc_decode(const ProtobufCMessageDescriptor *d, const void *p, size_t n, struct rpc_arena *a, ProtobufCMessage **ret,

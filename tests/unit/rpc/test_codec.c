@@ -145,6 +145,14 @@ static void test_counts(void **state)
 	free(p);
 }
 
+/* Merging would get past the counts. */
+static void test_given_twice(void **state)
+{
+	(void)state;
+	refused(CREATE, "\x12\x00\x12\x00", 4, "field 'config' is given more than once");
+	assert_int_equal(rpc_wire_check(CREATE, "\x0a\x01" "a\x0a\x01" "b", 6, NULL), 0); /* a string: the last wins */
+}
+
 static void test_arena(void **state)
 {
 	struct rpc_budget b = { .used = 0, .limit = 100000 };
@@ -241,7 +249,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_decode),	cmocka_unit_test(test_truncated),	    cmocka_unit_test(test_names_the_field),
-		cmocka_unit_test(test_counts),	cmocka_unit_test(test_arena),		    cmocka_unit_test(test_reply_text_is_utf8),
+		cmocka_unit_test(test_counts),	cmocka_unit_test(test_given_twice),	cmocka_unit_test(test_arena),		    cmocka_unit_test(test_reply_text_is_utf8),
 		cmocka_unit_test(test_text),	cmocka_unit_test(test_status),
 	};
 
