@@ -5,37 +5,37 @@
 static const struct {
 	const char *v2, *v1;
 } known[] = {
-	{ ANN_CGROUP2_RW, "io.kubernetes.cri-o.cgroup2-mount-hierarchy-rw" },
-	{ ANN_DEVICES, "io.kubernetes.cri-o.Devices" },
-	{ ANN_DISABLE_FIPS, "io.kubernetes.cri-o.DisableFIPS" },
-	{ ANN_LINK_LOGS, "io.kubernetes.cri-o.LinkLogs" },
-	{ ANN_PLATFORM_RUNTIME_PATH, "io.kubernetes.cri-o.PlatformRuntimePath" },
-	{ ANN_POD_OVERHEAD, "io.kubernetes.cri-o.PodLinuxOverhead" },
-	{ ANN_POD_RESOURCES, "io.kubernetes.cri-o.PodLinuxResources" },
-	{ ANN_SECCOMP_NOTIFIER, "io.kubernetes.cri-o.seccompNotifierAction" },
-	{ ANN_SECCOMP_PROFILE, "seccomp-profile.kubernetes.cri-o.io" },
-	{ ANN_SHM_SIZE, "io.kubernetes.cri-o.ShmSize" },
-	{ ANN_SPOOFED, "io.kubernetes.cri-o.Spoofed" },
-	{ ANN_SKIP_SELINUX_LABEL, "io.kubernetes.cri-o.TrySkipVolumeSELinuxLabel" },
-	{ ANN_UMASK, "io.kubernetes.cri-o.umask" },
-	{ ANN_UNIFIED_CGROUP, "io.kubernetes.cri-o.UnifiedCgroup" },
-	{ ANN_USERNS_MODE, "io.kubernetes.cri-o.userns-mode" },
-	{ "cpu-c-states.crio.io", NULL },
-	{ "cpu-freq-governor.crio.io", NULL },
-	{ "cpu-load-balancing.crio.io", NULL },
-	{ "cpu-quota.crio.io", NULL },
-	{ "cpu-shared.crio.io", NULL },
-	{ "irq-load-balancing.crio.io", NULL },
-	{ ANN_TRACE_SYSCALL, NULL },
-	{ ANN_STOP_SIGNAL, NULL },
-	{ "io.kubernetes.cri.rdt-class", NULL },
-	/* What OCI runtimes act on. */
-	{ "bundle", NULL },
-	{ "org.systemd.property.", NULL },
-	{ "org.criu.config", NULL },
-	{ "module.wasm.image/variant", NULL },
-	{ "io.kubernetes.cri.container-type", NULL },
-	{ "run.oci.", NULL },
+    {ANN_CGROUP2_RW, "io.kubernetes.cri-o.cgroup2-mount-hierarchy-rw"},
+    {ANN_DEVICES, "io.kubernetes.cri-o.Devices"},
+    {ANN_DISABLE_FIPS, "io.kubernetes.cri-o.DisableFIPS"},
+    {ANN_LINK_LOGS, "io.kubernetes.cri-o.LinkLogs"},
+    {ANN_PLATFORM_RUNTIME_PATH, "io.kubernetes.cri-o.PlatformRuntimePath"},
+    {ANN_POD_OVERHEAD, "io.kubernetes.cri-o.PodLinuxOverhead"},
+    {ANN_POD_RESOURCES, "io.kubernetes.cri-o.PodLinuxResources"},
+    {ANN_SECCOMP_NOTIFIER, "io.kubernetes.cri-o.seccompNotifierAction"},
+    {ANN_SECCOMP_PROFILE, "seccomp-profile.kubernetes.cri-o.io"},
+    {ANN_SHM_SIZE, "io.kubernetes.cri-o.ShmSize"},
+    {ANN_SPOOFED, "io.kubernetes.cri-o.Spoofed"},
+    {ANN_SKIP_SELINUX_LABEL, "io.kubernetes.cri-o.TrySkipVolumeSELinuxLabel"},
+    {ANN_UMASK, "io.kubernetes.cri-o.umask"},
+    {ANN_UNIFIED_CGROUP, "io.kubernetes.cri-o.UnifiedCgroup"},
+    {ANN_USERNS_MODE, "io.kubernetes.cri-o.userns-mode"},
+    {"cpu-c-states.crio.io", NULL},
+    {"cpu-freq-governor.crio.io", NULL},
+    {"cpu-load-balancing.crio.io", NULL},
+    {"cpu-quota.crio.io", NULL},
+    {"cpu-shared.crio.io", NULL},
+    {"irq-load-balancing.crio.io", NULL},
+    {ANN_TRACE_SYSCALL, NULL},
+    {ANN_STOP_SIGNAL, NULL},
+    {"io.kubernetes.cri.rdt-class", NULL},
+    /* What OCI runtimes act on. */
+    {"bundle", NULL},
+    {"org.systemd.property.", NULL},
+    {"org.criu.config", NULL},
+    {"module.wasm.image/variant", NULL},
+    {"io.kubernetes.cri.container-type", NULL},
+    {"run.oci.", NULL},
 };
 
 static size_t known_index(const char *name)
@@ -63,7 +63,8 @@ static bool is_allowed(size_t i, const struct strv *allowed)
 bool annotation_allowed(const char *key, const struct strv *allowed)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-		if ((str_starts(key, known[i].v2) || (known[i].v1 && str_starts(key, known[i].v1))) && !is_allowed(i, allowed))
+		if ((str_starts(key, known[i].v2) || (known[i].v1 && str_starts(key, known[i].v1))) &&
+		    !is_allowed(i, allowed))
 			return false;
 	return true;
 }
@@ -71,12 +72,43 @@ bool annotation_allowed(const char *key, const struct strv *allowed)
 bool annotation_reserved(const char *key)
 {
 	static const char *const names[] = {
-		ANN_ANNOTATIONS, ANN_LABELS, ANN_METADATA, ANN_CONTAINER_ID, ANN_CONTAINER_NAME, ANN_CONTAINER_TYPE, ANN_CREATED,
-		ANN_HOST_NAME, ANN_HOSTNAME_PATH, ANN_IMAGE, ANN_IMAGE_NAME, ANN_IMAGE_REF, ANN_IMAGE_REPO_DIGESTS, ANN_KUBE_NAME,
-		ANN_NAMESPACE, ANN_NAMESPACE_OPTIONS, ANN_PORT_MAPPINGS, ANN_LOG_PATH, ANN_NAME, ANN_PRIVILEGED_RUNTIME,
-		ANN_RESOLV_PATH, ANN_RUNTIME_HANDLER, ANN_SANDBOX_ID, ANN_SANDBOX_NAME, ANN_SECCOMP_PROFILE_PATH, ANN_SHM_PATH,
-		ANN_MOUNT_POINT, ANN_STDIN, ANN_STDIN_ONCE, ANN_TTY, ANN_VOLUMES, ANN_HOST_NETWORK, ANN_CGROUP_PARENT,
-		ANN_CNI_RESULT, ANN_MANAGER, ANN_SPOOFED, ANN_PLATFORM_RUNTIME_PATH,
+	    ANN_ANNOTATIONS,
+	    ANN_LABELS,
+	    ANN_METADATA,
+	    ANN_CONTAINER_ID,
+	    ANN_CONTAINER_NAME,
+	    ANN_CONTAINER_TYPE,
+	    ANN_CREATED,
+	    ANN_HOST_NAME,
+	    ANN_HOSTNAME_PATH,
+	    ANN_IMAGE,
+	    ANN_IMAGE_NAME,
+	    ANN_IMAGE_REF,
+	    ANN_IMAGE_REPO_DIGESTS,
+	    ANN_KUBE_NAME,
+	    ANN_NAMESPACE,
+	    ANN_NAMESPACE_OPTIONS,
+	    ANN_PORT_MAPPINGS,
+	    ANN_LOG_PATH,
+	    ANN_NAME,
+	    ANN_PRIVILEGED_RUNTIME,
+	    ANN_RESOLV_PATH,
+	    ANN_RUNTIME_HANDLER,
+	    ANN_SANDBOX_ID,
+	    ANN_SANDBOX_NAME,
+	    ANN_SECCOMP_PROFILE_PATH,
+	    ANN_SHM_PATH,
+	    ANN_MOUNT_POINT,
+	    ANN_STDIN,
+	    ANN_STDIN_ONCE,
+	    ANN_TTY,
+	    ANN_VOLUMES,
+	    ANN_HOST_NETWORK,
+	    ANN_CGROUP_PARENT,
+	    ANN_CNI_RESULT,
+	    ANN_MANAGER,
+	    ANN_SPOOFED,
+	    ANN_PLATFORM_RUNTIME_PATH,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)

@@ -64,14 +64,15 @@
 #define ANN_HOST_NETWORK ANN_("HostNetwork")
 #define ANN_CGROUP_PARENT ANN_("CgroupParent")
 #define ANN_CNI_RESULT ANN_("CNIResult")
-#define ANN_IP ANN_("IP")                          /* + ".0", ".1" */
-#define ANN_MANAGER "io.container.manager"         /* = "cri-o" */
+#define ANN_IP ANN_("IP")		   /* + ".0", ".1" */
+#define ANN_MANAGER "io.container.manager" /* = "cri-o" */
 
 /* May this name stand in allowed_annotations? */
 bool annotation_known(const char *name);
-/* True unless CRI-O or a runtime would act on key and `allowed` (names; NULL none) does not have it. Prefix match; the V1
- * and V2 forms of a name count as one. _filter removes the keys that are not. */
-/* One that the daemon itself writes into config.json and reads at recovery: a client's of that name is not written flat. */
+/* True unless CRI-O or a runtime would act on key and `allowed` (names; NULL none) does not have it. Prefix match; the
+ * V1 and V2 forms of a name count as one. _filter removes the keys that are not. */
+/* One that the daemon itself writes into config.json and reads at recovery: a client's of that name is not written
+ * flat. */
 bool annotation_reserved(const char *key);
 bool annotation_allowed(const char *key, const struct strv *allowed);
 int annotations_filter(struct kvs *m, const struct strv *allowed, crio_err *err);

@@ -13,7 +13,7 @@
 #define PATH_MAX_DEPTH 64
 
 static struct cgroup_facts facts;
-static struct cgroup_tree tree = { .root = "/sys/fs/cgroup" };
+static struct cgroup_tree tree = {.root = "/sys/fs/cgroup"};
 static pthread_mutex_t init_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool ready; /* facts and tree are filled and do not change; guarded by init_lock */
 
@@ -55,16 +55,18 @@ static void read_facts(bool real, bool v2)
 {
 	char t[256];
 
-	facts = (struct cgroup_facts){ .v2 = real ? is_fs(tree.root, CGROUP2_SUPER_MAGIC) : v2 };
+	facts = (struct cgroup_facts){.v2 = real ? is_fs(tree.root, CGROUP2_SUPER_MAGIC) : v2};
 	if (facts.v2) {
 		tree.n = 0;
-		if (fs_read_small(AT_FDCWD, real ? "/sys/fs/cgroup/cgroup.controllers" : "/dev/null", t, sizeof(t), NULL) > 0) {
+		if (fs_read_small(AT_FDCWD, real ? "/sys/fs/cgroup/cgroup.controllers" : "/dev/null", t, sizeof(t),
+				  NULL) > 0) {
 			facts.has_pids = strstr(t, "pids") != NULL;
 			facts.has_hugetlb = strstr(t, "hugetlb") != NULL;
 		}
 		/* Swap accounting has a file in each group but the root: our own tells. */
 		facts.has_memory_swap = access("/proc/swaps", F_OK) == 0 &&
-			(exists("system.slice/memory.swap.max") || exists("init.scope/memory.swap.max") || exists("memory.swap.max"));
+					(exists("system.slice/memory.swap.max") ||
+					 exists("init.scope/memory.swap.max") || exists("memory.swap.max"));
 		return;
 	}
 	find_controllers(real);
@@ -160,20 +162,25 @@ int cgroup_parent_check(bool systemd, const char *parent, char **ret, crio_err *
 	if (!str_set(parent))
 		parent = systemd ? "system.slice" : "/crio";
 	if (!good_path(parent))
-		return err_set(err, CRIO_E_INVALID, "cgroup parent '%.256s' has a '..', ':' or control byte, or is too long", parent);
+		return err_set(err, CRIO_E_INVALID,
+			       "cgroup parent '%.256s' has a '..', ':' or control byte, or is too long", parent);
 	c = clean(parent);
 	if (!c)
 		return err_nomem(err);
 	base = base_of(c);
 	if (!systemd) {
 		if (str_ends(base, ".slice"))
-			return err_set(err, CRIO_E_INVALID, "cri-o configured with cgroupfs cgroup manager, but received systemd slice as "
-				       "parent: %s", parent);
+			return err_set(err, CRIO_E_INVALID,
+				       "cri-o configured with cgroupfs cgroup manager, but received systemd slice as "
+				       "parent: %s",
+				       parent);
 		*ret = move_ptr(c);
 		return 0;
 	}
-	if (!str_ends(base, ".slice") || str_eq(base, ".slice") || strstr(base, "--") || (base[0] == '-' && !str_eq(base, "-.slice")))
-		return err_set(err, CRIO_E_INVALID, "cri-o configured with systemd cgroup manager, but did not receive slice as parent: %s",
+	if (!str_ends(base, ".slice") || str_eq(base, ".slice") || strstr(base, "--") ||
+	    (base[0] == '-' && !str_eq(base, "-.slice")))
+		return err_set(err, CRIO_E_INVALID,
+			       "cri-o configured with systemd cgroup manager, but did not receive slice as parent: %s",
 			       parent);
 	*ret = strdup(base);
 	return *ret ? 0 : err_nomem(err);
@@ -268,7 +275,7 @@ int cgroup_open(const char *controller, const char *fs_path, crio_err *err)
 /* cpuset of v1: a new group is of no use until its cpus and mems are set; taken from the parent. */
 static int inherit_cpuset(int parent, int child, crio_err *err)
 {
-	static const char *const files[] = { "cpuset.cpus", "cpuset.mems" };
+	static const char *const files[] = {"cpuset.cpus", "cpuset.mems"};
 	char v[4096];
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
@@ -283,8 +290,8 @@ static int inherit_cpuset(int parent, int child, crio_err *err)
 	return 0;
 }
 
-/* v2: gives the children of dir every controller that dir has. One that cannot be given (an older kernel's threaded group, a
- * process in dir) is left out: what needs it says so itself. */
+/* v2: gives the children of dir every controller that dir has. One that cannot be given (an older kernel's threaded
+ * group, a process in dir) is left out: what needs it says so itself. */
 static void enable_controllers(int dir)
 {
 	char have[512], one[64], *save = NULL;
@@ -375,12 +382,13 @@ static int remove_tree(int at, const char *name, int depth, crio_err *err)
 		return r;
 	if (unlinkat(at, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
 		return 0;
-	return err_set(err, errno == EBUSY ? CRIO_E_UNAVAILABLE : CRIO_E_IO, "remove cgroup %s: %s", name, strerror(errno));
+	return err_set(err, errno == EBUSY ? CRIO_E_UNAVAILABLE : CRIO_E_IO, "remove cgroup %s: %s", name,
+		       strerror(errno));
 }
 
 int cgroup_remove(const char *fs_path, crio_err *err)
 {
-	const char *const v2[] = { "" };
+	const char *const v2[] = {""};
 	cleanup_err crio_err first = ERR_INIT;
 	size_t n;
 	int ret = 0;
@@ -500,7 +508,7 @@ int cgroup_of_pid(pid_t pid, const char *controller, char **ret, crio_err *err)
 			if (str_eq(c, controller))
 				goto found;
 		continue;
-found:
+	found:
 		*ret = strdup(at);
 		return *ret ? 0 : err_nomem(err);
 	}
@@ -545,7 +553,8 @@ static int apply_v2(const char *fs_path, const struct resources *r, crio_err *er
 		x = put_int("", fs_path, "cpu.weight", (int64_t)cgroup_weight_of_shares((uint64_t)r->cpu_shares), err);
 	if (!x && r->cpu_quota) {
 		if (r->cpu_quota > 0)
-			(void)snprintf(t, sizeof(t), "%lld %lld", (long long)r->cpu_quota, (long long)(r->cpu_period ? r->cpu_period : 100000));
+			(void)snprintf(t, sizeof(t), "%lld %lld", (long long)r->cpu_quota,
+				       (long long)(r->cpu_period ? r->cpu_period : 100000));
 		else
 			(void)snprintf(t, sizeof(t), "max");
 		x = put("", fs_path, "cpu.max", t, err);

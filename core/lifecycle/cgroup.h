@@ -52,12 +52,12 @@ struct cgroup_stats {
 	uint64_t throttled_periods, periods, throttled_ns;
 	uint64_t memory_usage, memory_max_usage, memory_limit; /* limit UINT64_MAX: none */
 	uint64_t memory_cache, memory_rss, memory_inactive_file, memory_active_file, memory_mapped_file;
-	uint64_t memory_working_set;      /* usage less inactive file pages */
-	uint64_t memory_available;        /* limit less working set; 0 without limit */
+	uint64_t memory_working_set; /* usage less inactive file pages */
+	uint64_t memory_available;   /* limit less working set; 0 without limit */
 	uint64_t page_faults, major_page_faults;
 	uint64_t swap_usage, swap_limit;
 	uint64_t memory_failcnt, oom_kills;
-	uint64_t pids, pids_limit;        /* limit 0: none */
+	uint64_t pids, pids_limit; /* limit 0: none */
 	bool has_cpu, has_memory, has_pids, has_swap;
 };
 /* What is missing (a controller, a file) leaves its has_* false; no group at all is NOT_FOUND. */

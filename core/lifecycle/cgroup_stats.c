@@ -1,4 +1,5 @@
-/* cgroup_stats.c: what a group has used. Each file is read with one read(2); a file that is not there leaves its number 0. */
+/* cgroup_stats.c: what a group has used. Each file is read with one read(2); a file that is not there leaves its number
+ * 0. */
 #include <unistd.h>
 
 #include "core/lifecycle/cgroup.h"
@@ -50,7 +51,8 @@ static bool read_words(int dir, const char *file, const struct word *w, size_t n
 
 static void derive(struct cgroup_stats *s)
 {
-	s->memory_working_set = s->memory_usage > s->memory_inactive_file ? s->memory_usage - s->memory_inactive_file : 0;
+	s->memory_working_set =
+	    s->memory_usage > s->memory_inactive_file ? s->memory_usage - s->memory_inactive_file : 0;
 	if (s->memory_limit >= V1_NO_LIMIT)
 		s->memory_limit = UINT64_MAX;
 	else if (s->memory_limit > s->memory_working_set)
@@ -63,13 +65,20 @@ static int read_v2(const char *path, struct cgroup_stats *s, crio_err *err)
 {
 	cleanup_close int d = cgroup_open("", path, err);
 	uint64_t usage = 0, user = 0, sys = 0, throttled = 0;
-	const struct word cpu[] = { { "usage_usec", &usage }, { "user_usec", &user }, { "system_usec", &sys },
-				    { "nr_periods", &s->periods }, { "nr_throttled", &s->throttled_periods },
-				    { "throttled_usec", &throttled } };
-	const struct word mem[] = { { "anon", &s->memory_rss }, { "file", &s->memory_cache }, { "file_mapped", &s->memory_mapped_file },
-				    { "inactive_file", &s->memory_inactive_file }, { "active_file", &s->memory_active_file },
-				    { "pgfault", &s->page_faults }, { "pgmajfault", &s->major_page_faults } };
-	const struct word events[] = { { "oom_kill", &s->oom_kills }, { "max", &s->memory_failcnt } };
+	const struct word cpu[] = {{"usage_usec", &usage},
+				   {"user_usec", &user},
+				   {"system_usec", &sys},
+				   {"nr_periods", &s->periods},
+				   {"nr_throttled", &s->throttled_periods},
+				   {"throttled_usec", &throttled}};
+	const struct word mem[] = {{"anon", &s->memory_rss},
+				   {"file", &s->memory_cache},
+				   {"file_mapped", &s->memory_mapped_file},
+				   {"inactive_file", &s->memory_inactive_file},
+				   {"active_file", &s->memory_active_file},
+				   {"pgfault", &s->page_faults},
+				   {"pgmajfault", &s->major_page_faults}};
+	const struct word events[] = {{"oom_kill", &s->oom_kills}, {"max", &s->memory_failcnt}};
 
 	if (d < 0)
 		return d;
@@ -96,14 +105,15 @@ static int read_v2(const char *path, struct cgroup_stats *s, crio_err *err)
 static void v1_cpu(const char *path, struct cgroup_stats *s, bool *any)
 {
 	cleanup_close int acct = cgroup_open("cpuacct", path, NULL), cpu = cgroup_open("cpu", path, NULL);
-	const struct word st[] = { { "nr_periods", &s->periods }, { "nr_throttled", &s->throttled_periods },
-				   { "throttled_time", &s->throttled_ns } };
-	const struct word ticks[] = { { "user", &s->cpu_user_ns }, { "system", &s->cpu_system_ns } };
+	const struct word st[] = {
+	    {"nr_periods", &s->periods}, {"nr_throttled", &s->throttled_periods}, {"throttled_time", &s->throttled_ns}};
+	const struct word ticks[] = {{"user", &s->cpu_user_ns}, {"system", &s->cpu_system_ns}};
 
 	*any |= acct >= 0 || cpu >= 0;
 	if (acct >= 0) {
 		s->has_cpu = read_u64(acct, "cpuacct.usage", &s->cpu_usage_ns);
-		if (!read_u64(acct, "cpuacct.usage_user", &s->cpu_user_ns) || !read_u64(acct, "cpuacct.usage_sys", &s->cpu_system_ns)) {
+		if (!read_u64(acct, "cpuacct.usage_user", &s->cpu_user_ns) ||
+		    !read_u64(acct, "cpuacct.usage_sys", &s->cpu_system_ns)) {
 			uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
 
 			(void)read_words(acct, "cpuacct.stat", ticks, ARRAY_SIZE(ticks));
@@ -118,11 +128,14 @@ static void v1_cpu(const char *path, struct cgroup_stats *s, bool *any)
 static void v1_memory(const char *path, struct cgroup_stats *s, bool *any)
 {
 	cleanup_close int d = cgroup_open("memory", path, NULL);
-	const struct word st[] = { { "total_rss", &s->memory_rss }, { "total_cache", &s->memory_cache },
-				   { "total_mapped_file", &s->memory_mapped_file }, { "total_inactive_file", &s->memory_inactive_file },
-				   { "total_active_file", &s->memory_active_file }, { "total_pgfault", &s->page_faults },
-				   { "total_pgmajfault", &s->major_page_faults } };
-	const struct word oom[] = { { "oom_kill", &s->oom_kills } };
+	const struct word st[] = {{"total_rss", &s->memory_rss},
+				  {"total_cache", &s->memory_cache},
+				  {"total_mapped_file", &s->memory_mapped_file},
+				  {"total_inactive_file", &s->memory_inactive_file},
+				  {"total_active_file", &s->memory_active_file},
+				  {"total_pgfault", &s->page_faults},
+				  {"total_pgmajfault", &s->major_page_faults}};
+	const struct word oom[] = {{"oom_kill", &s->oom_kills}};
 	uint64_t memsw = 0, memsw_limit = 0;
 
 	s->memory_limit = UINT64_MAX;
@@ -139,7 +152,9 @@ static void v1_memory(const char *path, struct cgroup_stats *s, bool *any)
 	(void)read_u64(d, "memory.memsw.limit_in_bytes", &memsw_limit);
 	/* v1 counts memory and swap together */
 	s->swap_usage = memsw > s->memory_usage ? memsw - s->memory_usage : 0;
-	s->swap_limit = memsw_limit >= V1_NO_LIMIT ? UINT64_MAX : memsw_limit > s->memory_limit ? memsw_limit - s->memory_limit : 0;
+	s->swap_limit = memsw_limit >= V1_NO_LIMIT	? UINT64_MAX
+			: memsw_limit > s->memory_limit ? memsw_limit - s->memory_limit
+							: 0;
 }
 
 static int read_v1(const char *path, struct cgroup_stats *s, crio_err *err)
@@ -163,7 +178,7 @@ static int read_v1(const char *path, struct cgroup_stats *s, crio_err *err)
 
 int cgroup_stats_read(const char *fs_path, struct cgroup_stats *ret, crio_err *err)
 {
-	struct cgroup_stats s = { 0 };
+	struct cgroup_stats s = {0};
 	int r = cgroup_facts()->v2 ? read_v2(fs_path, &s, err) : read_v1(fs_path, &s, err);
 
 	if (!r)

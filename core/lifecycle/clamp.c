@@ -37,7 +37,8 @@ static void read_facts(void)
 			facts.bounding |= CAP_BIT(i);
 	}
 	facts.sys_resource = effective(CAP_SYS_RESOURCE);
-	/* Without CAP_SYS_RESOURCE the kernel's floor is the value a privileged process set last; ours is the best guess. */
+	/* Without CAP_SYS_RESOURCE the kernel's floor is the value a privileged process set last; ours is the best
+	 * guess. */
 	if (fs_read_small(-1, "/proc/self/oom_score_adj", t, sizeof(t), NULL) > 0 && str_to_i64(t, -1000, 1000, &v))
 		facts.oom_score_adj = (int)v;
 }
@@ -70,7 +71,8 @@ uint64_t clamp_caps(uint64_t set)
 		for (unsigned i = 0; i < 64; i++)
 			if (lost & CAP_BIT(i))
 				buf_addf(&b, "%s%s", b.n ? ", " : "", cap_text(i));
-		log_warn("This daemon's bounding set lacks %s: containers are run without it", b.p ? b.p : "capabilities");
+		log_warn("This daemon's bounding set lacks %s: containers are run without it",
+			 b.p ? b.p : "capabilities");
 		buf_release(&b);
 	}
 	return set & clamp_get()->bounding;
@@ -88,7 +90,8 @@ int64_t clamp_oom_score_adj(int64_t v)
 	if (c->sys_resource || v >= c->oom_score_adj)
 		return v;
 	if (!atomic_flag_test_and_set(&said))
-		log_warn("This daemon lacks CAP_SYS_RESOURCE: oom_score_adj %lld is raised to %d", (long long)v, c->oom_score_adj);
+		log_warn("This daemon lacks CAP_SYS_RESOURCE: oom_score_adj %lld is raised to %d", (long long)v,
+			 c->oom_score_adj);
 	return c->oom_score_adj;
 }
 
@@ -97,12 +100,12 @@ void clamp_rlimit(int resource, const char *name, uint64_t *soft, uint64_t *hard
 	static atomic_flag said = ATOMIC_FLAG_INIT;
 	struct rlimit r;
 
-	if (clamp_get()->sys_resource || getrlimit((__rlimit_resource_t)resource, &r) < 0 || r.rlim_max == RLIM_INFINITY ||
-	    *hard <= r.rlim_max)
+	if (clamp_get()->sys_resource || getrlimit((__rlimit_resource_t)resource, &r) < 0 ||
+	    r.rlim_max == RLIM_INFINITY || *hard <= r.rlim_max)
 		return;
 	if (!atomic_flag_test_and_set(&said))
-		log_warn("This daemon lacks CAP_SYS_RESOURCE: ulimit %s of containers is lowered to its own, %llu", name,
-			 (unsigned long long)r.rlim_max);
+		log_warn("This daemon lacks CAP_SYS_RESOURCE: ulimit %s of containers is lowered to its own, %llu",
+			 name, (unsigned long long)r.rlim_max);
 	*hard = r.rlim_max;
 	if (*soft > *hard)
 		*soft = *hard;

@@ -1,7 +1,7 @@
 /*
  * clamp.h: what this process may hand on. A daemon inside a container often lacks CAP_SYS_RESOURCE or parts of the
- * bounding set; asking the runtime for more makes every container fail. The facts are read once; each kind of clamping is
- * said once at warning level. With all capabilities nothing is ever changed.
+ * bounding set; asking the runtime for more makes every container fail. The facts are read once; each kind of clamping
+ * is said once at warning level. With all capabilities nothing is ever changed.
  */
 #ifndef LIFECYCLE_CLAMP_H
 #define LIFECYCLE_CLAMP_H
@@ -12,9 +12,9 @@
 #include "core/util/err.h"
 
 struct clamp {
-	uint64_t bounding;        /* capability mask */
-	bool sys_resource;        /* CAP_SYS_RESOURCE effective */
-	int oom_score_adj;        /* of this process: the lowest it may give without it */
+	uint64_t bounding; /* capability mask */
+	bool sys_resource; /* CAP_SYS_RESOURCE effective */
+	int oom_score_adj; /* of this process: the lowest it may give without it */
 };
 /* Facts about this process, read at the first call. Thread-safe. */
 const struct clamp *clamp_get(void);

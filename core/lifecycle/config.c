@@ -29,9 +29,9 @@ static void free_str(char **s)
 
 int resources_init(struct resources *r)
 {
-	char **const f[] = { &r->cpuset_cpus, &r->cpuset_mems };
+	char **const f[] = {&r->cpuset_cpus, &r->cpuset_mems};
 
-	*r = (struct resources){ 0 };
+	*r = (struct resources){0};
 	return init_strs(f, ARRAY_SIZE(f));
 }
 
@@ -43,7 +43,7 @@ void resources_release(struct resources *r)
 		free(r->hugepages[i].page_size);
 	free(r->hugepages);
 	kvs_release(&r->unified);
-	*r = (struct resources){ 0 };
+	*r = (struct resources){0};
 }
 
 int resources_copy(struct resources *dst, const struct resources *src)
@@ -54,8 +54,8 @@ int resources_copy(struct resources *dst, const struct resources *src)
 	n.hugepages = NULL;
 	n.n_hugepages = 0;
 	n.unified = (struct kvs)KVS_INIT;
-	if (config_set_str(&n.cpuset_cpus, src->cpuset_cpus) < 0 || config_set_str(&n.cpuset_mems, src->cpuset_mems) < 0 ||
-	    kvs_copy(&n.unified, &src->unified) < 0)
+	if (config_set_str(&n.cpuset_cpus, src->cpuset_cpus) < 0 ||
+	    config_set_str(&n.cpuset_mems, src->cpuset_mems) < 0 || kvs_copy(&n.unified, &src->unified) < 0)
 		goto fail;
 	if (src->n_hugepages) {
 		n.hugepages = calloc(src->n_hugepages, sizeof(*n.hugepages));
@@ -81,7 +81,7 @@ static void userns_release(struct userns_options *u)
 {
 	free(u->uids);
 	free(u->gids);
-	*u = (struct userns_options){ 0 };
+	*u = (struct userns_options){0};
 }
 
 static int copy_mappings(struct id_mapping **dst, size_t *n_dst, const struct id_mapping *src, size_t n)
@@ -121,10 +121,11 @@ int namespace_options_copy(struct namespace_options *dst, const struct namespace
 
 int security_context_init(struct security_context *s)
 {
-	char **const f[] = { &s->ns.target_id, &s->selinux.user, &s->selinux.role, &s->selinux.type, &s->selinux.level,
-			     &s->run_as_username, &s->seccomp.localhost_ref, &s->apparmor.localhost_ref };
+	char **const f[] = {&s->ns.target_id,	       &s->selinux.user,	  &s->selinux.role,
+			    &s->selinux.type,	       &s->selinux.level,	  &s->run_as_username,
+			    &s->seccomp.localhost_ref, &s->apparmor.localhost_ref};
 
-	*s = (struct security_context){ 0 };
+	*s = (struct security_context){0};
 	return init_strs(f, ARRAY_SIZE(f));
 }
 
@@ -145,14 +146,14 @@ void security_context_release(struct security_context *s)
 	strv_release(&s->cap_ambient);
 	strv_release(&s->masked_paths);
 	strv_release(&s->readonly_paths);
-	*s = (struct security_context){ 0 };
+	*s = (struct security_context){0};
 }
 
 int mount_config_init(struct mount_config *m)
 {
-	char **const f[] = { &m->container_path, &m->host_path, &m->image, &m->image_sub_path };
+	char **const f[] = {&m->container_path, &m->host_path, &m->image, &m->image_sub_path};
 
-	*m = (struct mount_config){ 0 };
+	*m = (struct mount_config){0};
 	return init_strs(f, ARRAY_SIZE(f));
 }
 
@@ -168,10 +169,11 @@ static void mount_config_release(struct mount_config *m)
 
 int pod_config_init(struct pod_config *c)
 {
-	char **const f[] = { &c->meta.name, &c->meta.uid, &c->meta.ns, &c->hostname, &c->log_directory, &c->cgroup_parent };
+	char **const f[] = {&c->meta.name, &c->meta.uid,      &c->meta.ns,
+			    &c->hostname,  &c->log_directory, &c->cgroup_parent};
 	int r;
 
-	*c = (struct pod_config){ 0 };
+	*c = (struct pod_config){0};
 	r = init_strs(f, ARRAY_SIZE(f));
 	if (!r)
 		r = security_context_init(&c->sec);
@@ -202,16 +204,16 @@ void pod_config_release(struct pod_config *c)
 	security_context_release(&c->sec);
 	resources_release(&c->overhead);
 	resources_release(&c->resources);
-	*c = (struct pod_config){ 0 };
+	*c = (struct pod_config){0};
 }
 
 int container_config_init(struct container_config *c)
 {
-	char **const f[] = { &c->meta.name, &c->image, &c->user_specified_image, &c->working_dir, &c->log_path,
-			     &c->stop_signal };
+	char **const f[] = {&c->meta.name,   &c->image,	   &c->user_specified_image,
+			    &c->working_dir, &c->log_path, &c->stop_signal};
 	int r;
 
-	*c = (struct container_config){ 0 };
+	*c = (struct container_config){0};
 	r = init_strs(f, ARRAY_SIZE(f));
 	if (!r)
 		r = resources_init(&c->resources);
@@ -245,5 +247,5 @@ void container_config_release(struct container_config *c)
 	security_context_release(&c->sec);
 	strv_release(&c->cdi_devices);
 	free(c->stop_signal);
-	*c = (struct container_config){ 0 };
+	*c = (struct container_config){0};
 }

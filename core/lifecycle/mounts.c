@@ -47,7 +47,7 @@ int mount_clean_path(const char *path, char **ret, crio_err *err)
 struct list {
 	struct json_object *arr;      /* borrowed from the spec */
 	const struct strv *requested; /* clean container paths of the request, in its order */
-	int r;                        /* the first failure sticks */
+	int r;			      /* the first failure sticks */
 };
 
 /* "ro,bind" as an array. */
@@ -85,7 +85,8 @@ static void add(struct list *l, const char *dest, const char *type, const char *
 }
 
 /* Unless the request mounts there, or (tree) on /dev or /sys above it. */
-static void add_default(struct list *l, const char *dest, const char *type, const char *source, const char *opts, bool tree)
+static void add_default(struct list *l, const char *dest, const char *type, const char *source, const char *opts,
+			bool tree)
 {
 	if (strv_has(l->requested, dest))
 		return;
@@ -120,21 +121,23 @@ static void add_kernel(struct list *l, const struct spec_args *a, const struct n
 	if (privileged)
 		add_default(l, "/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,rw,rslave", true);
 	else if (userns && ns->network == NS_NODE) /* sysfs cannot be mounted without owning the network namespace */
-		add_default(l, "/sys", "bind", "/sys", a->runtime_rro ? "nosuid,noexec,nodev,rro,rbind" : "nosuid,noexec,nodev,ro,rbind",
-			    true);
+		add_default(l, "/sys", "bind", "/sys",
+			    a->runtime_rro ? "nosuid,noexec,nodev,rro,rbind" : "nosuid,noexec,nodev,ro,rbind", true);
 	else
 		add_default(l, "/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,ro", true);
 	if (privileged)
 		add_default(l, "/sys/fs/cgroup", "cgroup", "cgroup", "nosuid,noexec,nodev,rw,relatime,rslave", true);
 	else
-		add_default(l, "/sys/fs/cgroup", "cgroup", "cgroup", cgroup_facts()->v2 && rw && str_eq(rw, "true") ?
-			    "nosuid,noexec,nodev,relatime,rw" : "nosuid,noexec,nodev,relatime,ro", true);
+		add_default(l, "/sys/fs/cgroup", "cgroup", "cgroup",
+			    cgroup_facts()->v2 && rw && str_eq(rw, "true") ? "nosuid,noexec,nodev,relatime,rw"
+									   : "nosuid,noexec,nodev,relatime,ro",
+			    true);
 }
 
 static void add_pod_files(struct list *l, const struct spec_args *a, const struct namespace_options *ns, bool read_only)
 {
-	const char *plain = read_only ? "ro,bind" : "rw,bind", *strict = read_only ? "ro,bind,nodev,nosuid,noexec" :
-			    "rw,bind,nodev,nosuid,noexec";
+	const char *plain = read_only ? "ro,bind" : "rw,bind",
+		   *strict = read_only ? "ro,bind,nodev,nosuid,noexec" : "rw,bind,nodev,nosuid,noexec";
 
 	if (str_set(a->shm_path))
 		add_default(l, "/dev/shm", "bind", a->shm_path, "rw,bind", false);
@@ -185,7 +188,7 @@ static bool is_bind(const struct json_object *m)
 /* What systemd as the container's first process wants to write to. */
 static void add_systemd(struct list *l)
 {
-	static const char *const tmpfs[] = { "/run", "/run/lock", "/tmp", "/var/log/journal" };
+	static const char *const tmpfs[] = {"/run", "/run/lock", "/tmp", "/var/log/journal"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(tmpfs); i++)
 		if (!has(l, tmpfs[i]))
@@ -255,8 +258,8 @@ struct want {
 struct wants {
 	struct want *v;
 	size_t n;
-	char *mountinfo;             /* read when first needed */
-	const char *propagation;     /* of the root: "", "rslave", "rshared" */
+	char *mountinfo;	 /* read when first needed */
+	const char *propagation; /* of the root: "", "rslave", "rshared" */
 };
 
 static void wants_release(struct wants *w)
@@ -317,8 +320,9 @@ static int resolve_source(const struct spec_args *a, const char *host_path, char
 			return err_errno(err, errno, "look at mount source %s", src);
 		for (size_t i = 0; i < c->absent_mount_sources_to_reject.n; i++)
 			if (str_eq(src, c->absent_mount_sources_to_reject.v[i]))
-				return err_set(err, CRIO_E_INVALID,
-					       "cannot mount %s: path does not exist and will cause issues as a directory", src);
+				return err_set(
+				    err, CRIO_E_INVALID,
+				    "cannot mount %s: path does not exist and will cause issues as a directory", src);
 		if (fs_mkdir_p(src, 0755, err) < 0)
 			return err_wrap(err, "failed to mkdir %s", src);
 	} else if (S_ISLNK(st.st_mode)) {
@@ -357,7 +361,8 @@ static int sharing_of(struct wants *w, const char *src, enum mount_sharing *ret,
 	return 0;
 }
 
-static int add_propagation(struct wants *w, const struct spec_args *a, const struct mount_config *m, struct want *x, crio_err *err)
+static int add_propagation(struct wants *w, const struct spec_args *a, const struct mount_config *m, struct want *x,
+			   crio_err *err)
 {
 	enum mount_propagation p = m->propagation;
 	enum mount_sharing s = MOUNT_IS_PRIVATE;
@@ -370,25 +375,31 @@ static int add_propagation(struct wants *w, const struct spec_args *a, const str
 	if (r < 0)
 		return r;
 	if (ours) {
-		/* Without it the container would keep every other container's root busy; where the host's mounts are private
-		 * there is nothing to follow. */
+		/* Without it the container would keep every other container's root busy; where the host's mounts are
+		 * private there is nothing to follow. */
 		p = s == MOUNT_IS_PRIVATE ? PROPAGATION_PRIVATE : PROPAGATION_HOST_TO_CONTAINER;
-		log_info("Mount propagation for the host path %s %s as it includes the container storage root", m->host_path,
+		log_info("Mount propagation for the host path %s %s as it includes the container storage root",
+			 m->host_path,
 			 s == MOUNT_IS_PRIVATE ? "cannot be HostToContainer" : "will be set to HostToContainer");
 	}
 	if (p == PROPAGATION_BIDIRECTIONAL) {
 		if (s != MOUNT_IS_SHARED)
-			return err_set(err, CRIO_E_INVALID, "path \"%s\" is not on a shared mount: Bidirectional needs one", x->source);
+			return err_set(err, CRIO_E_INVALID,
+				       "path \"%s\" is not on a shared mount: Bidirectional needs one", x->source);
 		w->propagation = "rshared";
 	} else if (p == PROPAGATION_HOST_TO_CONTAINER) {
 		if (s == MOUNT_IS_PRIVATE)
-			return err_set(err, CRIO_E_INVALID, "path \"%s\" is not on a shared or slave mount: HostToContainer needs one",
+			return err_set(err, CRIO_E_INVALID,
+				       "path \"%s\" is not on a shared or slave mount: HostToContainer needs one",
 				       x->source);
 		if (!*w->propagation)
 			w->propagation = "rslave";
 	}
-	return strv_add(&x->opts, p == PROPAGATION_BIDIRECTIONAL ? "rshared" : p == PROPAGATION_HOST_TO_CONTAINER ? "rslave" :
-			"rprivate") < 0 ? err_nomem(err) : 0;
+	return strv_add(&x->opts, p == PROPAGATION_BIDIRECTIONAL       ? "rshared"
+				  : p == PROPAGATION_HOST_TO_CONTAINER ? "rslave"
+								       : "rprivate") < 0
+		   ? err_nomem(err)
+		   : 0;
 }
 
 static int add_read_mode(const struct spec_args *a, const struct mount_config *m, struct want *x, crio_err *err)
@@ -397,13 +408,16 @@ static int add_read_mode(const struct spec_args *a, const struct mount_config *m
 
 	if (m->recursive_read_only) {
 		if (!m->readonly)
-			return err_set(err, CRIO_E_INVALID, "recursive read-only mount conflicts with read-write mount for hostPath \"%s\"",
+			return err_set(err, CRIO_E_INVALID,
+				       "recursive read-only mount conflicts with read-write mount for hostPath \"%s\"",
 				       m->host_path);
 		if (!a->runtime_rro)
-			return err_set(err, CRIO_E_INVALID, "recursive read-only mount support is not available for hostPath \"%s\"",
+			return err_set(err, CRIO_E_INVALID,
+				       "recursive read-only mount support is not available for hostPath \"%s\"",
 				       m->host_path);
 		if (m->propagation != PROPAGATION_PRIVATE)
-			return err_set(err, CRIO_E_INVALID, "recursive read-only mount requires private propagation for hostPath \"%s\"",
+			return err_set(err, CRIO_E_INVALID,
+				       "recursive read-only mount requires private propagation for hostPath \"%s\"",
 				       m->host_path);
 		mode = "rro";
 	}
@@ -414,7 +428,7 @@ static struct want *push_want(struct wants *w)
 {
 	struct want *x = &w->v[w->n];
 
-	*x = (struct want){ .type = "bind", .order = w->n };
+	*x = (struct want){.type = "bind", .order = w->n};
 	w->n++;
 	return x;
 }
@@ -422,7 +436,8 @@ static struct want *push_want(struct wants *w)
 static int want_request(struct wants *w, const struct spec_args *a, size_t i, const char *dest, crio_err *err)
 {
 	const struct mount_config *m = &a->container->mounts[i];
-	const char *image = *m->image ? (a->image_mounts && str_set(a->image_mounts[i]) ? a->image_mounts[i] : "") : NULL;
+	const char *image =
+	    *m->image ? (a->image_mounts && str_set(a->image_mounts[i]) ? a->image_mounts[i] : "") : NULL;
 	struct want *x = push_want(w);
 	int r;
 
@@ -440,8 +455,10 @@ static int want_request(struct wants *w, const struct spec_args *a, size_t i, co
 	} else {
 		if (!*m->host_path)
 			return err_set(err, CRIO_E_INVALID, "mount.HostPath is empty");
-		if (m->host_path[0] != '/' || strlen(m->host_path) > CONTAINER_PATH_MAX || !str_is_printable(m->host_path))
-			return err_set(err, CRIO_E_INVALID, "mount.HostPath '%.256s' is not absolute, too long or has control bytes",
+		if (m->host_path[0] != '/' || strlen(m->host_path) > CONTAINER_PATH_MAX ||
+		    !str_is_printable(m->host_path))
+			return err_set(err, CRIO_E_INVALID,
+				       "mount.HostPath '%.256s' is not absolute, too long or has control bytes",
 				       m->host_path);
 		r = resolve_source(a, m->host_path, &x->source, err);
 		if (!r)
@@ -452,14 +469,15 @@ static int want_request(struct wants *w, const struct spec_args *a, size_t i, co
 			return r;
 	}
 	if ((m->n_uids || m->n_gids) && !a->runtime_idmap)
-		return err_set(err, CRIO_E_INVALID, "idmap mounts specified but OCI runtime does not support them. Perhaps the OCI runtime "
+		return err_set(err, CRIO_E_INVALID,
+			       "idmap mounts specified but OCI runtime does not support them. Perhaps the OCI runtime "
 			       "is too old");
 	return strv_add(&x->opts, "bind") < 0 ? err_nomem(err) : 0;
 }
 
 /* A volume named by the image's config: a directory in the root, or one beside it. */
-static int want_image_volume(struct wants *w, const struct mounts_args *ma, const struct strv *requested, const char *path,
-			     crio_err *err)
+static int want_image_volume(struct wants *w, const struct mounts_args *ma, const struct strv *requested,
+			     const char *path, crio_err *err)
 {
 	const struct spec_args *a = ma->a;
 	cleanup_free char *dest = NULL;
@@ -493,7 +511,8 @@ static int want_image_volume(struct wants *w, const struct mounts_args *ma, cons
 	x->source = path_fmt("%s/mounts/%s", a->run_dir, id);
 	x->depth = depth_of(dest);
 	x->dest = move_ptr(dest);
-	if (!x->source || strv_add(&x->opts, "private") < 0 || strv_add(&x->opts, "rw") < 0 || strv_add(&x->opts, "bind") < 0)
+	if (!x->source || strv_add(&x->opts, "private") < 0 || strv_add(&x->opts, "rw") < 0 ||
+	    strv_add(&x->opts, "bind") < 0)
 		return err_nomem(err);
 	r = fs_mkdir_p(x->source, 0755, err);
 	return r < 0 ? err_wrap(err, "volume '%s' of the image", path) : 0;
@@ -532,15 +551,16 @@ static int record(struct json_object *volumes, const struct want *x)
 {
 	cleanup_json struct json_object *o = json_object_new_object(), *image = NULL;
 
-	if (!o || json_set_str(o, "container_path", x->m->container_path) < 0 || json_set_str(o, "host_path", x->source) < 0 ||
-	    json_set_bool(o, "readonly", x->m->readonly) < 0 ||
+	if (!o || json_set_str(o, "container_path", x->m->container_path) < 0 ||
+	    json_set_str(o, "host_path", x->source) < 0 || json_set_bool(o, "readonly", x->m->readonly) < 0 ||
 	    json_set_bool(o, "recursive_read_only", x->m->recursive_read_only) < 0 ||
 	    json_set_int(o, "propagation", x->m->propagation) < 0 ||
 	    json_set_bool(o, "selinux_relabel", x->m->selinux_relabel) < 0)
 		return CRIO_E_NOMEM;
 	if (*x->m->image) {
 		image = json_object_new_object();
-		if (!image || json_set_str(image, "image", x->m->image) < 0 || json_set(o, "image", move_ptr(image)) < 0)
+		if (!image || json_set_str(image, "image", x->m->image) < 0 ||
+		    json_set(o, "image", move_ptr(image)) < 0)
 			return CRIO_E_NOMEM;
 	}
 	return json_push(volumes, move_ptr(o));
@@ -583,25 +603,27 @@ static void add_timezone(struct list *l, const struct spec_args *a, bool read_on
 
 	if (!str_set(tz))
 		return;
-	path = str_eq(tz, "Local") || str_eq(tz, "local") ? realpath("/etc/localtime", NULL) : path_fmt("/usr/share/zoneinfo/%s", tz);
+	path = str_eq(tz, "Local") || str_eq(tz, "local") ? realpath("/etc/localtime", NULL)
+							  : path_fmt("/usr/share/zoneinfo/%s", tz);
 	if (!path || access(path, R_OK) < 0) {
 		log_warn("timezone '%s': no zone file on this host; the container keeps its own", tz);
 		return;
 	}
-	add_default(l, "/etc/localtime", "bind", path, read_only ? "ro,bind,nodev,nosuid,noexec" : "rw,bind,nodev,nosuid,noexec",
-		    false);
+	add_default(l, "/etc/localtime", "bind", path,
+		    read_only ? "ro,bind,nodev,nosuid,noexec" : "rw,bind,nodev,nosuid,noexec", false);
 }
 
 /* ---- */
 
-int mounts_build(const struct mounts_args *ma, struct json_object *spec, struct json_object **ret_volumes, crio_err *err)
+int mounts_build(const struct mounts_args *ma, struct json_object *spec, struct json_object **ret_volumes,
+		 crio_err *err)
 {
 	const struct spec_args *a = ma->a;
 	const struct namespace_options *ns = &a->container->sec.ns;
 	cleanup_json struct json_object *volumes = json_object_new_array();
 	cleanup_strv struct strv requested = STRV_INIT;
-	CLEANUP(wants_release) struct wants w = { .propagation = "" };
-	struct list l = { .arr = json_need_arr(spec, "mounts"), .requested = &requested };
+	CLEANUP(wants_release) struct wants w = {.propagation = ""};
+	struct list l = {.arr = json_need_arr(spec, "mounts"), .requested = &requested};
 	int r;
 
 	if (!volumes || !l.arr)
@@ -643,7 +665,7 @@ int mounts_build_pod(const struct spec_args *a, struct json_object *spec, crio_e
 {
 	const struct namespace_options *ns = &a->pod->sec.ns;
 	const struct strv none = STRV_INIT;
-	struct list l = { .arr = json_need_arr(spec, "mounts"), .requested = &none };
+	struct list l = {.arr = json_need_arr(spec, "mounts"), .requested = &none};
 
 	if (!l.arr)
 		return err_nomem(err);

@@ -1,6 +1,6 @@
 /*
- * mounts.h: the mounts of a container, in order, and the volumes recorded for ContainerStatus. Part of spec.c's work, by
- * itself so that it can be tested by itself.
+ * mounts.h: the mounts of a container, in order, and the volumes recorded for ContainerStatus. Part of spec.c's work,
+ * by itself so that it can be tested by itself.
  */
 #ifndef LIFECYCLE_MOUNTS_H
 #define LIFECYCLE_MOUNTS_H
@@ -11,13 +11,14 @@
 struct mounts_args {
 	const struct spec_args *a;
 	bool privileged, systemd, read_only;
-	uint32_t uid, gid;      /* owner of image volumes that are made */
+	uint32_t uid, gid;		      /* owner of image volumes that are made */
 	const char *passwd_path, *group_path; /* generated files to mount, "" none */
 };
 
-/* Fills spec's mounts and linux.rootfsPropagation, makes missing sources, and sets *ret_volumes (array of CRI-O's volume
- * records; the caller puts). */
-int mounts_build(const struct mounts_args *m, struct json_object *spec, struct json_object **ret_volumes, crio_err *err);
+/* Fills spec's mounts and linux.rootfsPropagation, makes missing sources, and sets *ret_volumes (array of CRI-O's
+ * volume records; the caller puts). */
+int mounts_build(const struct mounts_args *m, struct json_object *spec, struct json_object **ret_volumes,
+		 crio_err *err);
 /* The mounts of a pod's own process. */
 int mounts_build_pod(const struct spec_args *a, struct json_object *spec, crio_err *err);
 

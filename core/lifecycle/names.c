@@ -9,7 +9,8 @@
 #define NAME_PART_MAX 253
 #define NAME_RETRY_WAIT_NS (240 * INT64_C(1000000000))
 
-/* A component is one the kubelet could give: DNS-like names, UIDs; never a path, a separator of lines or a control byte.
+/* A component is one the kubelet could give: DNS-like names, UIDs; never a path, a separator of lines or a control
+ * byte.
  * "_" stands between components; upstream lets it pass inside them, so do we. */
 static int check_part(const char *what, const char *s, bool may_be_empty, crio_err *err)
 {
@@ -42,7 +43,8 @@ static int make_name(const char *container, const struct pod_config *p, uint32_t
 
 	if (r < 0)
 		return r;
-	*ret = path_fmt("k8s_%s%s%s_%s_%s_%u", container, *container ? "_" : "", p->meta.name, p->meta.ns, p->meta.uid, attempt);
+	*ret = path_fmt("k8s_%s%s%s_%s_%s_%u", container, *container ? "_" : "", p->meta.name, p->meta.ns, p->meta.uid,
+			attempt);
 	return *ret ? 0 : err_nomem(err);
 }
 
@@ -73,9 +75,9 @@ struct entry {
 };
 
 struct names {
-	pthread_mutex_t lock; /* guards all below */
+	pthread_mutex_t lock;	/* guards all below */
 	pthread_cond_t changed; /* a name left BUSY, or a waiter's call was cancelled */
-	struct map *map; /* name -> struct entry */
+	struct map *map;	/* name -> struct entry */
 };
 
 struct names *names_new(void)
@@ -208,7 +210,7 @@ static void wake(void *arg)
 /* Until the name is not BUSY or until_ns. Called with the lock held. */
 static struct entry *wait_changed(struct names *n, const char *name, crio_call *call, int64_t until_ns)
 {
-	struct timespec ts = { until_ns / 1000000000, until_ns % 1000000000 };
+	struct timespec ts = {until_ns / 1000000000, until_ns % 1000000000};
 	struct entry *e;
 
 	for (;;) {
@@ -232,10 +234,12 @@ static int still_busy(const char *kind, const char *name, const struct entry *e,
 	if (!code)
 		code = CRIO_E_DEADLINE;
 	return err_set(err, code,
-		       "error reserving %s name %s for id %s: kubelet may be retrying requests that are timing out in CRI-O due to "
-		       "system load. Currently at stage %s: %s %s %s", kind, name, e->id, stage,
-		       code == CRIO_E_CANCELLED ? "request ended before" :
-		       "waited too long for request to timeout or", thing, code == CRIO_E_CANCELLED ? "was created" : "to be created");
+		       "error reserving %s name %s for id %s: kubelet may be retrying requests that are timing out in "
+		       "CRI-O due to "
+		       "system load. Currently at stage %s: %s %s %s",
+		       kind, name, e->id, stage,
+		       code == CRIO_E_CANCELLED ? "request ended before" : "waited too long for request to timeout or",
+		       thing, code == CRIO_E_CANCELLED ? "was created" : "to be created");
 }
 
 int names_wait(struct names *n, const char *kind, const char *name, crio_call *call, int64_t max_wait_ns,

@@ -1,7 +1,7 @@
 /*
- * names.h: the names of pods and containers, and who holds them. A name is held from the moment a request starts to make
- * the object until the object is removed; a request that finds its name held is a retry of the kubelet and gets the same
- * object. Thread-safe.
+ * names.h: the names of pods and containers, and who holds them. A name is held from the moment a request starts to
+ * make the object until the object is removed; a request that finds its name held is a retry of the kubelet and gets
+ * the same object. Thread-safe.
  */
 #ifndef LIFECYCLE_NAMES_H
 #define LIFECYCLE_NAMES_H
@@ -20,9 +20,9 @@ int name_of_infra(const struct pod_config *p, char **ret, crio_err *err);
 int name_of_container(const struct pod_config *p, const struct container_config *c, char **ret, crio_err *err);
 
 enum name_state {
-	NAME_BUSY,    /* being made; `stage` says how far */
-	NAME_PARKED,  /* made, but its request had gone: waits for the retry */
-	NAME_DONE     /* made and known */
+	NAME_BUSY,   /* being made; `stage` says how far */
+	NAME_PARKED, /* made, but its request had gone: waits for the retry */
+	NAME_DONE    /* made and known */
 };
 struct name_holder {
 	char id[65];
@@ -56,8 +56,8 @@ void names_release(struct names *n, const char *name, const char *id);
  */
 int names_wait(struct names *n, const char *kind, const char *name, crio_call *call, int64_t max_wait_ns,
 	       struct name_holder *ret, crio_err *err);
-/* The next PARKED name past its time, made DONE so that nobody takes it, for the caller to remove the object. False: none;
- * *ret_next_ns is then when the next is due (INT64_MAX none). */
+/* The next PARKED name past its time, made DONE so that nobody takes it, for the caller to remove the object. False:
+ * none; *ret_next_ns is then when the next is due (INT64_MAX none). */
 bool names_expired(struct names *n, int64_t now_ns, char **ret_name, char ret_id[65], int64_t *ret_next_ns);
 /* The id that holds name, or NOT_FOUND. */
 int names_get(struct names *n, const char *name, struct name_holder *ret, crio_err *err);

@@ -17,33 +17,33 @@
 
 /* ---- words of the format ---- */
 
-static const char *const actions[] = { "SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP",
-				       "SCMP_ACT_ERRNO", "SCMP_ACT_TRACE", "SCMP_ACT_ALLOW", "SCMP_ACT_LOG",
-				       "SCMP_ACT_NOTIFY" };
-static const char *const operators[] = { "SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_EQ", "SCMP_CMP_GE",
-					 "SCMP_CMP_GT", "SCMP_CMP_MASKED_EQ" };
+static const char *const actions[] = {"SCMP_ACT_KILL",	"SCMP_ACT_KILL_THREAD", "SCMP_ACT_KILL_PROCESS",
+				      "SCMP_ACT_TRAP",	"SCMP_ACT_ERRNO",	"SCMP_ACT_TRACE",
+				      "SCMP_ACT_ALLOW", "SCMP_ACT_LOG",		"SCMP_ACT_NOTIFY"};
+static const char *const operators[] = {"SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE",	   "SCMP_CMP_EQ",
+					"SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_MASKED_EQ"};
 /* What includes/excludes call an architecture, by libseccomp's name. */
 static const struct {
 	const char *scmp, *go;
 	uint32_t token;
 } arches[] = {
-	{ "SCMP_ARCH_X86_64", "amd64", SCMP_ARCH_X86_64 },
-	{ "SCMP_ARCH_X86", "x86", SCMP_ARCH_X86 },
-	{ "SCMP_ARCH_X32", "x32", SCMP_ARCH_X32 },
-	{ "SCMP_ARCH_AARCH64", "arm64", SCMP_ARCH_AARCH64 },
-	{ "SCMP_ARCH_ARM", "arm", SCMP_ARCH_ARM },
-	{ "SCMP_ARCH_MIPS", "mips", SCMP_ARCH_MIPS },
-	{ "SCMP_ARCH_MIPS64", "mips64", SCMP_ARCH_MIPS64 },
-	{ "SCMP_ARCH_MIPS64N32", "mips64n32", SCMP_ARCH_MIPS64N32 },
-	{ "SCMP_ARCH_MIPSEL", "mipsle", SCMP_ARCH_MIPSEL },
-	{ "SCMP_ARCH_MIPSEL64", "mips64le", SCMP_ARCH_MIPSEL64 },
-	{ "SCMP_ARCH_MIPSEL64N32", "mips64n32le", SCMP_ARCH_MIPSEL64N32 },
-	{ "SCMP_ARCH_PPC", "ppc", SCMP_ARCH_PPC },
-	{ "SCMP_ARCH_PPC64", "ppc64", SCMP_ARCH_PPC64 },
-	{ "SCMP_ARCH_PPC64LE", "ppc64le", SCMP_ARCH_PPC64LE },
-	{ "SCMP_ARCH_S390", "s390", SCMP_ARCH_S390 },
-	{ "SCMP_ARCH_S390X", "s390x", SCMP_ARCH_S390X },
-	{ "SCMP_ARCH_RISCV64", "riscv64", SCMP_ARCH_RISCV64 },
+    {"SCMP_ARCH_X86_64", "amd64", SCMP_ARCH_X86_64},
+    {"SCMP_ARCH_X86", "x86", SCMP_ARCH_X86},
+    {"SCMP_ARCH_X32", "x32", SCMP_ARCH_X32},
+    {"SCMP_ARCH_AARCH64", "arm64", SCMP_ARCH_AARCH64},
+    {"SCMP_ARCH_ARM", "arm", SCMP_ARCH_ARM},
+    {"SCMP_ARCH_MIPS", "mips", SCMP_ARCH_MIPS},
+    {"SCMP_ARCH_MIPS64", "mips64", SCMP_ARCH_MIPS64},
+    {"SCMP_ARCH_MIPS64N32", "mips64n32", SCMP_ARCH_MIPS64N32},
+    {"SCMP_ARCH_MIPSEL", "mipsle", SCMP_ARCH_MIPSEL},
+    {"SCMP_ARCH_MIPSEL64", "mips64le", SCMP_ARCH_MIPSEL64},
+    {"SCMP_ARCH_MIPSEL64N32", "mips64n32le", SCMP_ARCH_MIPSEL64N32},
+    {"SCMP_ARCH_PPC", "ppc", SCMP_ARCH_PPC},
+    {"SCMP_ARCH_PPC64", "ppc64", SCMP_ARCH_PPC64},
+    {"SCMP_ARCH_PPC64LE", "ppc64le", SCMP_ARCH_PPC64LE},
+    {"SCMP_ARCH_S390", "s390", SCMP_ARCH_S390},
+    {"SCMP_ARCH_S390X", "s390x", SCMP_ARCH_S390X},
+    {"SCMP_ARCH_RISCV64", "riscv64", SCMP_ARCH_RISCV64},
 };
 
 static bool word_in(const char *s, const char *const *list, size_t n)
@@ -118,7 +118,8 @@ static int check_row(const struct json_object *row, crio_err *err)
 
 static int check_profile(const struct json_object *p, crio_err *err)
 {
-	struct json_object *rows = json_arr(p, "syscalls"), *map = json_arr(p, "archMap"), *list = json_arr(p, "architectures");
+	struct json_object *rows = json_arr(p, "syscalls"), *map = json_arr(p, "archMap"),
+			   *list = json_arr(p, "architectures");
 	int r = 0;
 
 	if (!json_object_is_type(p, json_type_object))
@@ -140,7 +141,8 @@ static int check_profile(const struct json_object *p, crio_err *err)
 	return r;
 }
 
-/* Files by path, with what tells that one has changed. Guarded by cache_lock; entries are never changed, only replaced. */
+/* Files by path, with what tells that one has changed. Guarded by cache_lock; entries are never changed, only replaced.
+ */
 struct cached {
 	struct json_object *profile;
 	struct timespec mtime;
@@ -158,7 +160,8 @@ static void cached_free(struct cached *c)
 	free(c);
 }
 
-/* json-c counts references without atomics unless built so: a cached document is handed out as a copy, made under the lock. */
+/* json-c counts references without atomics unless built so: a cached document is handed out as a copy, made under the
+ * lock. */
 static struct json_object *cache_get(const char *path, const struct stat *st)
 {
 	cleanup_unlock pthread_mutex_t *l = lock(&cache_lock);
@@ -207,7 +210,8 @@ void seccomp_reload(void)
 	cache = NULL;
 }
 
-/* The profile is the administrator's or a file the kubelet has put on the node: opened by its path, like any of ours. */
+/* The profile is the administrator's or a file the kubelet has put on the node: opened by its path, like any of ours.
+ */
 static int read_file(const char *path, struct json_object **ret, struct stat *st, crio_err *err)
 {
 	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -231,7 +235,7 @@ static int read_file(const char *path, struct json_object **ret, struct stat *st
 int seccomp_profile_load(const char *path, struct json_object **ret, crio_err *err)
 {
 	cleanup_json struct json_object *p = NULL;
-	struct stat st = { 0 };
+	struct stat st = {0};
 	int r;
 
 	if (!str_set(path)) {
@@ -393,13 +397,14 @@ static struct json_object *row_args(const struct json_object *row)
 }
 
 /* One row with given args ("errnoRet" from the row or the default). */
-static int push_row(struct json_object *rows, const struct json_object *row, struct json_object *names, struct json_object *args,
-		    crio_err *err)
+static int push_row(struct json_object *rows, const struct json_object *row, struct json_object *names,
+		    struct json_object *args, crio_err *err)
 {
 	cleanup_json struct json_object *o = json_object_new_object();
 	int64_t eno = json_int(row, "errnoRet", -1);
 
-	if (!o || json_set(o, "names", json_object_get(names)) < 0 || json_set_str(o, "action", json_str(row, "action")) < 0)
+	if (!o || json_set(o, "names", json_object_get(names)) < 0 ||
+	    json_set_str(o, "action", json_str(row, "action")) < 0)
 		return err_nomem(err);
 	if (eno >= 0 && json_set_int(o, "errnoRet", eno) < 0)
 		return err_nomem(err);
@@ -422,8 +427,9 @@ static bool same_index_twice(const struct json_object *args)
 	return false;
 }
 
-/* Conditions of one row hold together, but several on the same argument are alternatives: the runtimes (libseccomp takes one
- * condition an argument) make a rule of each. Written as rows of their own here, so that no runtime reads it otherwise. */
+/* Conditions of one row hold together, but several on the same argument are alternatives: the runtimes (libseccomp
+ * takes one condition an argument) make a rule of each. Written as rows of their own here, so that no runtime reads it
+ * otherwise. */
 static int add_row(struct json_object *rows, const struct json_object *row, crio_err *err)
 {
 	cleanup_json struct json_object *names = row_names(row), *args = row_args(row);
@@ -480,7 +486,7 @@ int seccomp_to_oci(const struct json_object *profile, uint64_t caps, struct json
 	struct json_object *rows = json_arr(profile, "syscalls"), *out, *flags = json_arr(profile, "flags");
 	int64_t eno = json_int(profile, "defaultErrnoRet", -1);
 	size_t native = native_arch();
-	struct conv c = { .caps = caps, .arch = arches[native].go };
+	struct conv c = {.caps = caps, .arch = arches[native].go};
 	struct utsname u;
 	int r;
 
@@ -525,7 +531,8 @@ int seccomp_choose(const struct security_profile *p, const char *default_path, u
 	if (!off && p->type == PROFILE_LOCALHOST) {
 		path = p->localhost_ref;
 		if (!path_is_clean_abs(path))
-			return err_set(err, CRIO_E_INVALID, "seccomp: localhost_ref '%.256s' is not a clean absolute path", path);
+			return err_set(err, CRIO_E_INVALID,
+				       "seccomp: localhost_ref '%.256s' is not a clean absolute path", path);
 	} else if (!off && str_set(path) && str_eq(path, "unconfined")) {
 		off = true;
 	}

@@ -17,7 +17,7 @@ void spec_info_release(struct spec_info *i)
 	free(i->groups);
 	free(i->stop_signal);
 	free(i->seccomp_ref);
-	*i = (struct spec_info){ 0 };
+	*i = (struct spec_info){0};
 }
 
 void spec_build_release(struct spec_build *b)
@@ -27,7 +27,7 @@ void spec_build_release(struct spec_build *b)
 	spec_info_release(&b->info);
 	free(b->passwd_path);
 	free(b->group_path);
-	*b = (struct spec_build){ 0 };
+	*b = (struct spec_build){0};
 }
 
 static int start(struct spec_build *b, crio_err *err)
@@ -105,7 +105,8 @@ static int set_unified(struct spec_build *b, crio_err *err)
 		if (!*l.v[i])
 			continue;
 		if (!eq || eq == l.v[i] || strchr(l.v[i], '/'))
-			return err_set(err, CRIO_E_INVALID, "invalid annotation \"%s/%.64s\"", ANN_UNIFIED_CGROUP, name);
+			return err_set(err, CRIO_E_INVALID, "invalid annotation \"%s/%.64s\"", ANN_UNIFIED_CGROUP,
+				       name);
 		*eq++ = '\0';
 		if (json_set_str(u, l.v[i], base64(eq, decoded, sizeof(decoded)) ? decoded : eq) < 0)
 			return err_nomem(err);
@@ -113,18 +114,20 @@ static int set_unified(struct spec_build *b, crio_err *err)
 	return 0;
 }
 
-/* min_injected_gomaxprocs: pods without a CPU limit get GOMAXPROCS of twice their CPU request, at least that key's value, unless
- * something sets it. The QoS class is only in the name of the pod's cgroup. */
+/* min_injected_gomaxprocs: pods without a CPU limit get GOMAXPROCS of twice their CPU request, at least that key's
+ * value, unless something sets it. The QoS class is only in the name of the pod's cgroup. */
 static int set_gomaxprocs(struct spec_build *b, crio_err *err)
 {
 	const struct spec_args *a = b->a;
 	int64_t floor_ = a->conf->runtime.min_injected_gomaxprocs, shares, n;
-	const char *parent = or_empty(a->cgroup_parent), *skip = kvs_get(&a->pod->annotations, "skip-gomaxprocs.crio.io");
-	struct json_object *env = json_need_arr(spec_process(b), "env"), *cpu = json_path(b->spec, "linux.resources.cpu");
+	const char *parent = or_empty(a->cgroup_parent),
+		   *skip = kvs_get(&a->pod->annotations, "skip-gomaxprocs.crio.io");
+	struct json_object *env = json_need_arr(spec_process(b), "env"),
+			   *cpu = json_path(b->spec, "linux.resources.cpu");
 	char text[40];
 
-	if (floor_ <= 0 || (skip && str_eq(skip, "true")) || (!strstr(parent, "burstable") && !strstr(parent, "besteffort")) ||
-	    json_int(cpu, "quota", 0) > 0)
+	if (floor_ <= 0 || (skip && str_eq(skip, "true")) ||
+	    (!strstr(parent, "burstable") && !strstr(parent, "besteffort")) || json_int(cpu, "quota", 0) > 0)
 		return 0;
 	for (size_t i = 0; env && i < json_object_array_length(env); i++)
 		if (str_starts(json_object_get_string(json_object_array_get_idx(env, i)), "GOMAXPROCS="))
@@ -148,7 +151,9 @@ static int mask_release_agent(struct spec_build *b, crio_err *err)
 static int choose_stop_signal(struct spec_build *b, crio_err *err)
 {
 	const struct spec_args *a = b->a;
-	const char *s = *a->container->stop_signal ? a->container->stop_signal : a->image ? or_empty(a->image->stop_signal) : "";
+	const char *s = *a->container->stop_signal ? a->container->stop_signal
+			: a->image		   ? or_empty(a->image->stop_signal)
+						   : "";
 
 	b->info.stop_signal = strdup(s);
 	return b->info.stop_signal ? 0 : err_nomem(err);
@@ -161,7 +166,7 @@ static int finish(struct spec_build *b, struct json_object **ret, struct spec_in
 	b->spec = NULL;
 	if (ret_info) {
 		*ret_info = b->info;
-		b->info = (struct spec_info){ 0 };
+		b->info = (struct spec_info){0};
 	}
 	return 0;
 }
@@ -211,7 +216,7 @@ static int build_linux(struct spec_build *b, crio_err *err)
 
 int spec_container(const struct spec_args *a, struct json_object **ret, struct spec_info *ret_info, crio_err *err)
 {
-	CLEANUP(spec_build_release) struct spec_build b = { .a = a };
+	CLEANUP(spec_build_release) struct spec_build b = {.a = a};
 	cleanup_json struct json_object *volumes = NULL;
 	int r;
 
@@ -230,9 +235,14 @@ int spec_container(const struct spec_args *a, struct json_object **ret, struct s
 	if (!r)
 		r = build_linux(&b, err);
 	if (!r) {
-		struct mounts_args m = { .a = a, .privileged = b.privileged, .systemd = b.systemd, .read_only = b.read_only,
-					 .uid = b.info.uid, .gid = b.info.gid, .passwd_path = b.passwd_path,
-					 .group_path = b.group_path };
+		struct mounts_args m = {.a = a,
+					.privileged = b.privileged,
+					.systemd = b.systemd,
+					.read_only = b.read_only,
+					.uid = b.info.uid,
+					.gid = b.info.gid,
+					.passwd_path = b.passwd_path,
+					.group_path = b.group_path};
 
 		r = mounts_build(&m, b.spec, &volumes, err);
 	}
@@ -259,7 +269,8 @@ static int infra_args(struct spec_build *b, crio_err *err)
 		r = json_push_str(args, im->cmd.v[i]);
 	if (!r && !json_object_array_length(args)) {
 		if (!b->a->spoofed)
-			return err_set(err, CRIO_E_INVALID, "unable to run pause image \"%s\": neither Cmd nor Entrypoint specified",
+			return err_set(err, CRIO_E_INVALID,
+				       "unable to run pause image \"%s\": neither Cmd nor Entrypoint specified",
 				       b->a->conf->image.pause_image);
 		r = json_push_str(args, "/pause");
 	}
@@ -272,11 +283,13 @@ static int infra_args(struct spec_build *b, crio_err *err)
 
 static int infra_process(struct spec_build *b, crio_err *err)
 {
-	struct json_object *p = spec_process(b), *u = json_need_obj(p, "user"), *g = u ? json_need_arr(u, "additionalGids") : NULL;
+	struct json_object *p = spec_process(b), *u = json_need_obj(p, "user"),
+			   *g = u ? json_need_arr(u, "additionalGids") : NULL;
 	int r;
 
-	if (!g || json_set_int(u, "uid", 0) < 0 || json_set_int(u, "gid", 0) < 0 || json_push(g, json_object_new_int64(0)) < 0 ||
-	    json_set_bool(p, "terminal", false) < 0 || json_set_str(p, "cwd", "/") < 0 ||
+	if (!g || json_set_int(u, "uid", 0) < 0 || json_set_int(u, "gid", 0) < 0 ||
+	    json_push(g, json_object_new_int64(0)) < 0 || json_set_bool(p, "terminal", false) < 0 ||
+	    json_set_str(p, "cwd", "/") < 0 ||
 	    json_set_int(p, "oomScoreAdj", clamp_oom_score_adj(INFRA_OOM_SCORE_ADJ)) < 0)
 		return err_nomem(err);
 	r = infra_args(b, err);
@@ -289,7 +302,8 @@ static int infra_process(struct spec_build *b, crio_err *err)
 
 static int infra_resources(struct spec_build *b, crio_err *err)
 {
-	struct json_object *res = json_need_obj(spec_linux(b), "resources"), *cpu = res ? json_need_obj(res, "cpu") : NULL;
+	struct json_object *res = json_need_obj(spec_linux(b), "resources"),
+			   *cpu = res ? json_need_obj(res, "cpu") : NULL;
 	const char *set = b->a->conf->runtime.infra_ctr_cpuset;
 
 	if (!cpu || json_set_int(cpu, "shares", INFRA_CPU_SHARES) < 0 || (*set && json_set_str(cpu, "cpus", set) < 0))
@@ -300,10 +314,11 @@ static int infra_resources(struct spec_build *b, crio_err *err)
 int spec_pod(const struct spec_args *args, struct json_object **ret, struct spec_info *ret_info, crio_err *err)
 {
 	struct spec_args a = *args;
-	CLEANUP(spec_build_release) struct spec_build b = { .a = &a, .read_only = true };
+	CLEANUP(spec_build_release) struct spec_build b = {.a = &a, .read_only = true};
 	int r;
 
-	/* As upstream: the pod's own process has the default capabilities even in a privileged pod; only seccomp follows. */
+	/* As upstream: the pod's own process has the default capabilities even in a privileged pod; only seccomp
+	 * follows. */
 	a.container = NULL;
 	r = start(&b, err);
 	if (!r && !(b.info.stop_signal = strdup(a.image ? or_empty(a.image->stop_signal) : "")))

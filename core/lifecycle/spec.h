@@ -25,42 +25,42 @@ struct spec_device {
 };
 
 struct spec_args {
-	const struct pod_config *pod;             /* annotations already filtered (annotations_filter) */
+	const struct pod_config *pod;		  /* annotations already filtered (annotations_filter) */
 	const struct container_config *container; /* the same; NULL for spec_pod */
-	const struct image *image;                /* NULL for spec_pod without infra container */
+	const struct image *image;		  /* NULL for spec_pod without infra container */
 	const struct conf *conf;
-	const struct conf_runtime *runtime;       /* the handler's; never NULL */
-	const struct conf_workload *workload;     /* the activated one, or NULL */
-	const struct strv *allowed_annotations;   /* the handler's and the workload's (annotations.h); NULL none */
+	const struct conf_runtime *runtime;	/* the handler's; never NULL */
+	const struct conf_workload *workload;	/* the activated one, or NULL */
+	const struct strv *allowed_annotations; /* the handler's and the workload's (annotations.h); NULL none */
 
-	const char *id, *name;                    /* the container's; for a pod: its id and the infra container's name */
-	const char *pod_id, *pod_name;            /* pod_name: k8s_<pod>_... */
-	const char *runtime_handler;              /* as requested, "" default */
+	const char *id, *name;	       /* the container's; for a pod: its id and the infra container's name */
+	const char *pod_id, *pod_name; /* pod_name: k8s_<pod>_... */
+	const char *runtime_handler;   /* as requested, "" default */
 	int64_t created_ns;
 
-	int rootfs_fd;                            /* the mounted root, O_PATH|O_DIRECTORY; -1 for a spoofed pod */
+	int rootfs_fd; /* the mounted root, O_PATH|O_DIRECTORY; -1 for a spoofed pod */
 	const char *rootfs_path;
-	const char *run_dir;                      /* <runroot>/<driver>-containers/<id>/userdata, absolute, exists */
+	const char *run_dir; /* <runroot>/<driver>-containers/<id>/userdata, absolute, exists */
 
 	/* The pod's pinned namespaces; "" when the pod uses the host's. */
 	const char *netns, *ipcns, *utsns, *userns;
-	const char *pidns;                        /* pod's or target's pid namespace to join; "": by ns.pid */
+	const char *pidns; /* pod's or target's pid namespace to join; "": by ns.pid */
 	const char *cgroup_parent;
 
 	/* The pod's files; "" none. */
-	const char *hostname;                     /* resolved: what uname says in the pod */
+	const char *hostname; /* resolved: what uname says in the pod */
 	const char *resolv_path, *hostname_path, *shm_path, *containerenv_path;
-	const char *log_path;                     /* absolute */
-	const struct strv *ips;                   /* of the pod, NULL none */
+	const char *log_path;	/* absolute */
+	const struct strv *ips; /* of the pod, NULL none */
 
 	/* Where image volumes are mounted: one host path for each of container->mounts, NULL or "" for bind mounts. */
 	const char *const *image_mounts;
-	bool runtime_rro, runtime_idmap;          /* `features` of the runtime */
+	bool runtime_rro, runtime_idmap; /* `features` of the runtime */
 	const char *platform_runtime_path;
 
 	/* Pods only. */
-	bool spoofed;                             /* no infra process */
-	const char *cni_result;                   /* JSON text, "" none */
+	bool spoofed;		/* no infra process */
+	const char *cni_result; /* JSON text, "" none */
 };
 
 /* What was decided on the way, for ContainerStatus and for the annotations of later updates. */
@@ -68,8 +68,8 @@ struct spec_info {
 	uint32_t uid, gid;
 	uint32_t *groups;
 	size_t n_groups;
-	char *stop_signal;                        /* "" default */
-	char *seccomp_ref;                        /* "Unconfined", "RuntimeDefault" or a path */
+	char *stop_signal; /* "" default */
+	char *seccomp_ref; /* "Unconfined", "RuntimeDefault" or a path */
 	bool privileged;
 };
 void spec_info_release(struct spec_info *i);

@@ -1,5 +1,5 @@
-/* spec_annotations.c: what config.json says about a pod or container besides how to run it. CRI-O, and this daemon after a
- * restart, read their state back from here: keys and forms are fixed. */
+/* spec_annotations.c: what config.json says about a pod or container besides how to run it. CRI-O, and this daemon
+ * after a restart, read their state back from here: keys and forms are fixed. */
 #include "core/lifecycle/annotations.h"
 #include "core/lifecycle/spec_priv.h"
 #include "core/util/fs.h"
@@ -34,8 +34,8 @@ static int put_map(struct json_object *o, const char *key, const struct kvs *m)
 	return put_json(o, key, j);
 }
 
-/* The client's own, flat, for hooks and runtimes. Never a key of the daemon's, nor one that a runtime acts on and that the
- * handler does not allow (labels are not filtered before). */
+/* The client's own, flat, for hooks and runtimes. Never a key of the daemon's, nor one that a runtime acts on and that
+ * the handler does not allow (labels are not filtered before). */
 static int put_flat(struct spec_build *b, struct json_object *o, const struct kvs *m)
 {
 	for (size_t i = 0; i < m->n; i++) {
@@ -90,8 +90,10 @@ static int put_image(struct spec_build *b, struct json_object *o)
 	struct buf digests = BUF_INIT;
 	cleanup_free char *t = NULL;
 
-	if (put(o, ANN_IMAGE_NAME, im && im->repo_tags.n ? im->repo_tags.v[0] : im && im->repo_digests.n ?
-		im->repo_digests.v[0] : "") < 0)
+	if (put(o, ANN_IMAGE_NAME,
+		im && im->repo_tags.n	   ? im->repo_tags.v[0]
+		: im && im->repo_digests.n ? im->repo_digests.v[0]
+					   : "") < 0)
 		return CRIO_E_NOMEM;
 	if (!im)
 		return 0;
@@ -140,7 +142,8 @@ int spec_annotate_container(struct spec_build *b, struct json_object *volumes, c
 	    put(o, ANN_MOUNT_POINT, a->rootfs_path) < 0 || put(o, ANN_SECCOMP_PROFILE_PATH, b->info.seccomp_ref) < 0 ||
 	    put_created(b, o) < 0 || put(o, ANN_PLATFORM_RUNTIME_PATH, a->platform_runtime_path) < 0 ||
 	    put_json(o, ANN_METADATA, meta) < 0 || put_map(o, ANN_LABELS, &c->labels) < 0 ||
-	    put_json(o, ANN_VOLUMES, volumes) < 0 || put_map(o, ANN_ANNOTATIONS, &c->annotations) < 0 || put_ips(o, a->ips) < 0)
+	    put_json(o, ANN_VOLUMES, volumes) < 0 || put_map(o, ANN_ANNOTATIONS, &c->annotations) < 0 ||
+	    put_ips(o, a->ips) < 0)
 		return err_nomem(err);
 	if (a->conf->runtime.cgroup_manager == CONF_CGROUP_SYSTEMD && put_systemd(o, &c->annotations) < 0)
 		return err_nomem(err);
@@ -156,7 +159,8 @@ static struct json_object *pod_metadata(const struct pod_metadata *m)
 	cleanup_json struct json_object *o = json_object_new_object();
 
 	if (!o || json_set_str(o, "name", m->name) < 0 || (*m->uid && json_set_str(o, "uid", m->uid) < 0) ||
-	    (*m->ns && json_set_str(o, "namespace", m->ns) < 0) || (m->attempt && json_set_int(o, "attempt", m->attempt) < 0))
+	    (*m->ns && json_set_str(o, "namespace", m->ns) < 0) ||
+	    (m->attempt && json_set_int(o, "attempt", m->attempt) < 0))
 		return NULL;
 	return move_ptr(o);
 }
@@ -182,8 +186,8 @@ static struct json_object *namespace_options(const struct namespace_options *n)
 	cleanup_json struct json_object *o = json_object_new_object();
 	struct json_object *u;
 
-	if (!o || (n->network && json_set_int(o, "network", n->network) < 0) || (n->pid && json_set_int(o, "pid", n->pid) < 0) ||
-	    (n->ipc && json_set_int(o, "ipc", n->ipc) < 0) ||
+	if (!o || (n->network && json_set_int(o, "network", n->network) < 0) ||
+	    (n->pid && json_set_int(o, "pid", n->pid) < 0) || (n->ipc && json_set_int(o, "ipc", n->ipc) < 0) ||
 	    (str_set(n->target_id) && json_set_str(o, "target_id", n->target_id) < 0))
 		return NULL;
 	if (n->userns.set) {
@@ -198,7 +202,7 @@ static struct json_object *namespace_options(const struct namespace_options *n)
 
 static struct json_object *port_mappings(const struct pod_config *p)
 {
-	static const char *const names[] = { "TCP", "UDP", "SCTP" };
+	static const char *const names[] = {"TCP", "UDP", "SCTP"};
 	cleanup_json struct json_object *arr = json_object_new_array();
 
 	for (size_t i = 0; arr && i < p->n_ports; i++) {
@@ -209,7 +213,8 @@ static struct json_object *port_mappings(const struct pod_config *p)
 		o = json_object_new_object();
 		if (!o || json_set_int(o, "HostPort", p->ports[i].host_port) < 0 ||
 		    json_set_int(o, "ContainerPort", p->ports[i].container_port) < 0 ||
-		    json_set_str(o, "Protocol", p->ports[i].protocol <= PROTO_SCTP ? names[p->ports[i].protocol] : "TCP") < 0 ||
+		    json_set_str(o, "Protocol",
+				 p->ports[i].protocol <= PROTO_SCTP ? names[p->ports[i].protocol] : "TCP") < 0 ||
 		    json_set_str(o, "HostIP", or_empty(p->ports[i].host_ip)) < 0 || json_push(arr, move_ptr(o)) < 0)
 			return NULL;
 	}
@@ -230,7 +235,8 @@ static int put_resources(struct json_object *ann, const char *key, const struct 
 		return put(ann, key, "null");
 	if (!o || nonzero(o, "cpu_period", r->cpu_period) < 0 || nonzero(o, "cpu_quota", r->cpu_quota) < 0 ||
 	    nonzero(o, "cpu_shares", r->cpu_shares) < 0 || nonzero(o, "memory_limit_in_bytes", r->memory_limit) < 0 ||
-	    nonzero(o, "oom_score_adj", r->oom_score_adj) < 0 || nonzero(o, "memory_swap_limit_in_bytes", r->memory_swap_limit) < 0 ||
+	    nonzero(o, "oom_score_adj", r->oom_score_adj) < 0 ||
+	    nonzero(o, "memory_swap_limit_in_bytes", r->memory_swap_limit) < 0 ||
 	    (*r->cpuset_cpus && json_set_str(o, "cpuset_cpus", r->cpuset_cpus) < 0) ||
 	    (*r->cpuset_mems && json_set_str(o, "cpuset_mems", r->cpuset_mems) < 0) ||
 	    (r->unified.n && json_set(o, "unified", json_from_kvs(&r->unified)) < 0))
@@ -241,8 +247,9 @@ static int put_resources(struct json_object *ann, const char *key, const struct 
 /* The pod's labels with those that crictl leaves out, and the infra container's name. */
 static int pod_labels(const struct pod_config *p, struct kvs *ret)
 {
-	static const char *const names[] = { "io.kubernetes.pod.name", "io.kubernetes.pod.namespace", "io.kubernetes.pod.uid" };
-	const char *const values[] = { p->meta.name, p->meta.ns, p->meta.uid };
+	static const char *const names[] = {"io.kubernetes.pod.name", "io.kubernetes.pod.namespace",
+					    "io.kubernetes.pod.uid"};
+	const char *const values[] = {p->meta.name, p->meta.ns, p->meta.uid};
 
 	if (kvs_copy(ret, &p->labels) < 0)
 		return CRIO_E_NOMEM;
@@ -259,12 +266,14 @@ static int put_pod_identity(struct spec_build *b, struct json_object *o)
 	const char *pause = a->conf->image.pause_image;
 
 	return put(o, ANN_LOG_PATH, a->log_path) < 0 || put(o, ANN_NAME, a->pod_name) < 0 ||
-	       put(o, ANN_SANDBOX_NAME, a->pod_name) < 0 || put(o, ANN_NAMESPACE, p->meta.ns) < 0 ||
-	       put(o, ANN_CONTAINER_TYPE, "sandbox") < 0 || put(o, ANN_SANDBOX_ID, a->pod_id) < 0 || put(o, ANN_IMAGE, pause) < 0 ||
-	       put(o, ANN_IMAGE_NAME, pause) < 0 || put(o, ANN_CONTAINER_NAME, a->name) < 0 ||
-	       put(o, ANN_CONTAINER_ID, a->pod_id) < 0 || put(o, ANN_KUBE_NAME, p->meta.name) < 0 ||
-	       put(o, ANN_HOST_NAME, a->hostname) < 0 || put(o, ANN_MANAGER, "cri-o") < 0 || put_created(b, o) < 0 ?
-	       CRIO_E_NOMEM : 0;
+		       put(o, ANN_SANDBOX_NAME, a->pod_name) < 0 || put(o, ANN_NAMESPACE, p->meta.ns) < 0 ||
+		       put(o, ANN_CONTAINER_TYPE, "sandbox") < 0 || put(o, ANN_SANDBOX_ID, a->pod_id) < 0 ||
+		       put(o, ANN_IMAGE, pause) < 0 || put(o, ANN_IMAGE_NAME, pause) < 0 ||
+		       put(o, ANN_CONTAINER_NAME, a->name) < 0 || put(o, ANN_CONTAINER_ID, a->pod_id) < 0 ||
+		       put(o, ANN_KUBE_NAME, p->meta.name) < 0 || put(o, ANN_HOST_NAME, a->hostname) < 0 ||
+		       put(o, ANN_MANAGER, "cri-o") < 0 || put_created(b, o) < 0
+		   ? CRIO_E_NOMEM
+		   : 0;
 }
 
 static int put_pod_files(struct spec_build *b, struct json_object *o)
@@ -272,12 +281,14 @@ static int put_pod_files(struct spec_build *b, struct json_object *o)
 	const struct spec_args *a = b->a;
 
 	return put(o, ANN_SHM_PATH, str_set(a->shm_path) ? a->shm_path : "/dev/shm") < 0 ||
-	       put(o, ANN_RESOLV_PATH, a->resolv_path) < 0 || put(o, ANN_HOSTNAME_PATH, a->hostname_path) < 0 ||
-	       put(o, ANN_MOUNT_POINT, a->rootfs_path) < 0 || put(o, ANN_CGROUP_PARENT, a->cgroup_parent) < 0 ||
-	       put(o, ANN_SECCOMP_PROFILE_PATH, b->info.seccomp_ref) < 0 || put_ips(o, a->ips) < 0 ||
-	       (str_set(a->cni_result) && put(o, ANN_CNI_RESULT, a->cni_result) < 0) ||
-	       (a->spoofed && put(o, ANN_SPOOFED, "true") < 0) ||
-	       put(o, ANN_PLATFORM_RUNTIME_PATH, a->platform_runtime_path) < 0 ? CRIO_E_NOMEM : 0;
+		       put(o, ANN_RESOLV_PATH, a->resolv_path) < 0 || put(o, ANN_HOSTNAME_PATH, a->hostname_path) < 0 ||
+		       put(o, ANN_MOUNT_POINT, a->rootfs_path) < 0 || put(o, ANN_CGROUP_PARENT, a->cgroup_parent) < 0 ||
+		       put(o, ANN_SECCOMP_PROFILE_PATH, b->info.seccomp_ref) < 0 || put_ips(o, a->ips) < 0 ||
+		       (str_set(a->cni_result) && put(o, ANN_CNI_RESULT, a->cni_result) < 0) ||
+		       (a->spoofed && put(o, ANN_SPOOFED, "true") < 0) ||
+		       put(o, ANN_PLATFORM_RUNTIME_PATH, a->platform_runtime_path) < 0
+		   ? CRIO_E_NOMEM
+		   : 0;
 }
 
 int spec_annotate_pod(struct spec_build *b, crio_err *err)
@@ -294,13 +305,15 @@ int spec_annotate_pod(struct spec_build *b, crio_err *err)
 		r = kvs_copy(&annotations, &p->annotations);
 	for (size_t i = 0; !r && i < a->runtime->default_annotations.n; i++)
 		if (!kvs_get(&annotations, a->runtime->default_annotations.v[i].key))
-			r = kvs_set(&annotations, a->runtime->default_annotations.v[i].key, a->runtime->default_annotations.v[i].value);
+			r = kvs_set(&annotations, a->runtime->default_annotations.v[i].key,
+				    a->runtime->default_annotations.v[i].value);
 	if (r < 0 || !o || put_flat(b, o, &annotations) < 0 || put_flat(b, o, &labels) < 0)
 		return err_nomem(err);
 	if (put_json(o, ANN_METADATA, meta) < 0 || put_map(o, ANN_LABELS, &labels) < 0 ||
 	    put_map(o, ANN_ANNOTATIONS, &annotations) < 0 || put_pod_identity(b, o) < 0 || put_pod_files(b, o) < 0 ||
-	    put_bool(o, ANN_PRIVILEGED_RUNTIME, p->sec.privileged) < 0 || put(o, ANN_RUNTIME_HANDLER, a->runtime_handler) < 0 ||
-	    put_json(o, ANN_NAMESPACE_OPTIONS, ns) < 0 || put_bool(o, ANN_HOST_NETWORK, p->sec.ns.network == NS_NODE) < 0 ||
+	    put_bool(o, ANN_PRIVILEGED_RUNTIME, p->sec.privileged) < 0 ||
+	    put(o, ANN_RUNTIME_HANDLER, a->runtime_handler) < 0 || put_json(o, ANN_NAMESPACE_OPTIONS, ns) < 0 ||
+	    put_bool(o, ANN_HOST_NETWORK, p->sec.ns.network == NS_NODE) < 0 ||
 	    put_json(o, ANN_PORT_MAPPINGS, ports) < 0 || put_resources(o, ANN_POD_OVERHEAD, &p->overhead) < 0 ||
 	    put_resources(o, ANN_POD_RESOURCES, &p->resources) < 0)
 		return err_nomem(err);

@@ -3,13 +3,13 @@
 #include "core/lifecycle/user.h"
 #include "core/util/fs.h"
 
-#define LABEL_MAX 4096       /* key and value together, as CRI-O */
-#define MAP_MAX 1024         /* labels; annotations */
+#define LABEL_MAX 4096 /* key and value together, as CRI-O */
+#define MAP_MAX 1024   /* labels; annotations */
 #define ANNOTATION_MAX (1u << 20)
-#define LIST_MAX 65536       /* args, env */
+#define LIST_MAX 65536 /* args, env */
 #define MOUNTS_MAX 1024
 #define PATH_LIMIT 4096
-#define HOSTNAME_LIMIT 64    /* of the kernel */
+#define HOSTNAME_LIMIT 64 /* of the kernel */
 
 static int check_labels(const struct kvs *m, crio_err *err)
 {
@@ -17,8 +17,9 @@ static int check_labels(const struct kvs *m, crio_err *err)
 		return err_set(err, CRIO_E_INVALID, "more than %d labels", MAP_MAX);
 	for (size_t i = 0; i < m->n; i++)
 		if (strlen(m->v[i].key) + strlen(m->v[i].value) > LABEL_MAX)
-			return err_set(err, CRIO_E_INVALID, "label key and value greater than maximum size (%d bytes), key: %.10s", LABEL_MAX,
-				       m->v[i].key);
+			return err_set(err, CRIO_E_INVALID,
+				       "label key and value greater than maximum size (%d bytes), key: %.10s",
+				       LABEL_MAX, m->v[i].key);
 	return 0;
 }
 
@@ -33,7 +34,8 @@ static int check_annotations(const struct kvs *m, crio_err *err)
 			return err_set(err, CRIO_E_INVALID, "the name of an annotation has control bytes");
 		n += strlen(m->v[i].key) + strlen(m->v[i].value);
 	}
-	return n > ANNOTATION_MAX ? err_set(err, CRIO_E_INVALID, "annotations of more than %u bytes", ANNOTATION_MAX) : 0;
+	return n > ANNOTATION_MAX ? err_set(err, CRIO_E_INVALID, "annotations of more than %u bytes", ANNOTATION_MAX)
+				  : 0;
 }
 
 static int check_text(const char *what, const char *s, size_t max, crio_err *err)
@@ -59,7 +61,8 @@ static int check_security(const struct security_context *s, crio_err *err)
 	if (!r && s->n_supplemental_groups > USER_GROUPS_MAX)
 		r = err_set(err, CRIO_E_INVALID, "more than %d supplemental groups", USER_GROUPS_MAX);
 	if (!r && s->groups_policy != GROUPS_MERGE && s->groups_policy != GROUPS_STRICT)
-		r = err_set(err, CRIO_E_INVALID, "not implemented in this CRI-O release: SupplementalGroupsPolicy=%d", (int)s->groups_policy);
+		r = err_set(err, CRIO_E_INVALID, "not implemented in this CRI-O release: SupplementalGroupsPolicy=%d",
+			    (int)s->groups_policy);
 	if (!r)
 		r = check_texts("capabilities to add", &s->cap_add, 128, 64, err);
 	if (!r)
@@ -90,7 +93,8 @@ int pod_config_check(const struct pod_config *c, crio_err *err)
 	if (!r)
 		r = check_text("log directory", c->log_directory, PATH_LIMIT, err);
 	if (!r && *c->log_directory && !path_is_clean_abs(c->log_directory))
-		r = err_set(err, CRIO_E_INVALID, "requested logDir is a relative path or has '..': %.256s", c->log_directory);
+		r = err_set(err, CRIO_E_INVALID, "requested logDir is a relative path or has '..': %.256s",
+			    c->log_directory);
 	if (!r)
 		r = check_text("cgroup parent", c->cgroup_parent, PATH_LIMIT, err);
 	if (!r)
@@ -115,7 +119,8 @@ static int check_env(const struct strv *env, crio_err *err)
 
 		for (const char *p = env->v[i]; p < eq; p++)
 			if ((unsigned char)*p < 0x20 || *p == 0x7f)
-				return err_set(err, CRIO_E_INVALID, "the name of environment variable %zu has control bytes", i);
+				return err_set(err, CRIO_E_INVALID,
+					       "the name of environment variable %zu has control bytes", i);
 		if (str_starts(env->v[i], "HOME=") && !str_is_printable(eq))
 			return err_set(err, CRIO_E_INVALID, "invalid HOME environment; newline not allowed");
 	}

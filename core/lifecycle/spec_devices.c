@@ -32,7 +32,7 @@ static bool is_mode(const char *s)
 
 int device_parse(const char *s, char *buf, size_t n, struct spec_device *ret, crio_err *err)
 {
-	struct spec_device d = { .permissions = "rwm" };
+	struct spec_device d = {.permissions = "rwm"};
 	char *second, *third = NULL;
 
 	if (strlen(s) >= n)
@@ -59,9 +59,10 @@ int device_parse(const char *s, char *buf, size_t n, struct spec_device *ret, cr
 		d.container_path = d.host_path;
 	if (d.container_path[0] != '/')
 		return err_set(err, CRIO_E_INVALID, "invalid device mode: %.64s", d.container_path);
-	if (!path_is_clean_abs(d.host_path) || !path_is_clean_abs(d.container_path) || !str_starts(d.container_path, "/dev/") ||
-	    !str_is_printable(s))
-		return err_set(err, CRIO_E_INVALID, "device '%.256s': paths must be absolute and clean, below /dev in the container", s);
+	if (!path_is_clean_abs(d.host_path) || !path_is_clean_abs(d.container_path) ||
+	    !str_starts(d.container_path, "/dev/") || !str_is_printable(s))
+		return err_set(err, CRIO_E_INVALID,
+			       "device '%.256s': paths must be absolute and clean, below /dev in the container", s);
 	*ret = d;
 	return 0;
 }
@@ -73,7 +74,8 @@ static const char *type_of(mode_t m)
 	return S_ISCHR(m) ? "c" : S_ISBLK(m) ? "b" : S_ISFIFO(m) ? "p" : NULL;
 }
 
-static int add_node(struct spec_build *b, const char *path, const struct stat *st, int64_t uid, int64_t gid, bool with_mode)
+static int add_node(struct spec_build *b, const char *path, const struct stat *st, int64_t uid, int64_t gid,
+		    bool with_mode)
 {
 	struct json_object *arr = json_need_arr(spec_linux(b), "devices");
 	cleanup_json struct json_object *o = json_object_new_object();
@@ -93,21 +95,23 @@ static int add_node(struct spec_build *b, const char *path, const struct stat *s
 
 static int add_rule(struct spec_build *b, bool allow, const struct stat *st, const char *access_)
 {
-	struct json_object *res = json_need_obj(spec_linux(b), "resources"), *arr = res ? json_need_arr(res, "devices") : NULL;
+	struct json_object *res = json_need_obj(spec_linux(b), "resources"),
+			   *arr = res ? json_need_arr(res, "devices") : NULL;
 	cleanup_json struct json_object *o = json_object_new_object();
 
 	if (!arr || !o || json_set_bool(o, "allow", allow) < 0)
 		return CRIO_E_NOMEM;
-	if (st && (json_set_str(o, "type", type_of(st->st_mode)) < 0 || json_set_int(o, "major", major(st->st_rdev)) < 0 ||
-		   json_set_int(o, "minor", minor(st->st_rdev)) < 0))
+	if (st &&
+	    (json_set_str(o, "type", type_of(st->st_mode)) < 0 || json_set_int(o, "major", major(st->st_rdev)) < 0 ||
+	     json_set_int(o, "minor", minor(st->st_rdev)) < 0))
 		return CRIO_E_NOMEM;
 	if (json_set_str(o, "access", access_) < 0)
 		return CRIO_E_NOMEM;
 	return json_push(arr, move_ptr(o));
 }
 
-static int add_both(struct spec_build *b, const char *path, const struct stat *st, int64_t uid, int64_t gid, bool with_mode,
-		    const char *access_, crio_err *err)
+static int add_both(struct spec_build *b, const char *path, const struct stat *st, int64_t uid, int64_t gid,
+		    bool with_mode, const char *access_, crio_err *err)
 {
 	int r = add_node(b, path, st, uid, gid, with_mode);
 
@@ -140,11 +144,12 @@ static int add_configured(struct spec_build *b, const char *text, const struct s
 	return add_both(b, d.container_path, &st, st.st_uid, st.st_gid, true, d.permissions, err);
 }
 
-/* Every node below dir (an open descriptor, taken), as `prefix`/name. Directories that are other file systems' are left out,
- * as is what cannot be looked at. */
-static int walk(struct spec_build *b, int dir, const char *prefix, bool host, const char *access_, int depth, crio_err *err)
+/* Every node below dir (an open descriptor, taken), as `prefix`/name. Directories that are other file systems' are left
+ * out, as is what cannot be looked at. */
+static int walk(struct spec_build *b, int dir, const char *prefix, bool host, const char *access_, int depth,
+		crio_err *err)
 {
-	static const char *const skip[] = { "pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev" };
+	static const char *const skip[] = {"pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev"};
 	cleanup_closedir DIR *d = fdopendir(dir);
 	struct dirent *e;
 	struct stat st;
@@ -156,7 +161,8 @@ static int walk(struct spec_build *b, int dir, const char *prefix, bool host, co
 	}
 	while (!r && (e = readdir(d))) {
 		cleanup_free char *path = NULL;
-		bool skipped = str_eq(e->d_name, ".") || str_eq(e->d_name, "..") || (host && str_eq(e->d_name, "console"));
+		bool skipped =
+		    str_eq(e->d_name, ".") || str_eq(e->d_name, "..") || (host && str_eq(e->d_name, "console"));
 
 		for (size_t i = 0; !skipped && host && depth == 0 && i < ARRAY_SIZE(skip); i++)
 			skipped = str_eq(e->d_name, skip[i]);
@@ -170,12 +176,13 @@ static int walk(struct spec_build *b, int dir, const char *prefix, bool host, co
 
 			r = sub < 0 ? 0 : walk(b, sub, path, host, access_, depth + 1, err);
 		} else if ((S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) && st.st_rdev) {
-			r = host ? add_node(b, path, &st, st.st_uid, st.st_gid, false) :
-			    add_both(b, path, &st, st.st_uid, st.st_gid, false, access_, err);
+			r = host ? add_node(b, path, &st, st.st_uid, st.st_gid, false)
+				 : add_both(b, path, &st, st.st_uid, st.st_gid, false, access_, err);
 			if (r == CRIO_E_NOMEM)
 				return err_nomem(err);
 			if (r == CRIO_E_EXHAUSTED) {
-				log_warn("More than %d device nodes in %s: the rest are not given to the container", DEVICES_MAX, prefix);
+				log_warn("More than %d device nodes in %s: the rest are not given to the container",
+					 DEVICES_MAX, prefix);
 				return 0;
 			}
 		}
@@ -210,14 +217,17 @@ static int add_requested(struct spec_build *b, const struct device_config *d, cr
 	int r, fd;
 
 	if (!*d->container_path || !path_is_clean_abs(d->host_path) || !is_mode(access_))
-		return err_set(err, CRIO_E_INVALID, "device '%.256s': the host path must be absolute and clean, permissions of r, w, m",
+		return err_set(err, CRIO_E_INVALID,
+			       "device '%.256s': the host path must be absolute and clean, permissions of r, w, m",
 			       d->host_path);
 	r = mount_clean_path(d->container_path, &dest, err);
 	if (r < 0)
 		return err_wrap(err, "device '%s'", d->host_path);
 	if (b->privileged && !str_eq(d->container_path, d->host_path) && access(dest, F_OK) == 0)
-		return err_set(err, CRIO_E_INVALID, "privileged container was configured with a device container path that already exists on "
-			       "the host");
+		return err_set(
+		    err, CRIO_E_INVALID,
+		    "privileged container was configured with a device container path that already exists on "
+		    "the host");
 	host = realpath(d->host_path, NULL);
 	if (!host || stat(host, &st) < 0)
 		return err_errno(err, errno, "device %s", d->host_path);

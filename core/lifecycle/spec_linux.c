@@ -27,10 +27,13 @@ static int pid_ns(struct spec_build *b, const struct namespace_options *ns, stru
 	case NS_POD:
 		/* The pod's own process is the one whose namespace the others join. */
 		if (!*path && b->a->container)
-			return err_set(err, CRIO_E_PRECONDITION, b->a->pod->sec.ns.pid != NS_POD ?
-				       "pod level PID namespace requested for the container, but pod sandbox was not similarly configured, "
-				       "and does not have an infra container" :
-				       "PID namespace requested, but sandbox infra container unexpectedly invalid");
+			return err_set(
+			    err, CRIO_E_PRECONDITION,
+			    b->a->pod->sec.ns.pid != NS_POD
+				? "pod level PID namespace requested for the container, but pod sandbox was not "
+				  "similarly configured, "
+				  "and does not have an infra container"
+				: "PID namespace requested, but sandbox infra container unexpectedly invalid");
 		break;
 	case NS_TARGET:
 		if (!*path && b->a->container)
@@ -114,7 +117,8 @@ static int set_text_if(struct json_object *res, const char *group, const char *k
 static int check(const struct resources *r, int64_t min_memory, crio_err *err)
 {
 	if (r->cpu_period < 0 || r->cpu_shares < 0 || r->memory_limit < 0)
-		return err_set(err, CRIO_E_INVALID, "cpu_period, cpu_shares and memory_limit_in_bytes cannot be negative");
+		return err_set(err, CRIO_E_INVALID,
+			       "cpu_period, cpu_shares and memory_limit_in_bytes cannot be negative");
 	if (!str_is_printable(r->cpuset_cpus) || !str_is_printable(r->cpuset_mems))
 		return err_set(err, CRIO_E_INVALID, "cpuset has control bytes");
 	if (min_memory <= 0)
@@ -127,7 +131,8 @@ static int check(const struct resources *r, int64_t min_memory, crio_err *err)
 			       (long long)r->memory_swap_limit, (long long)r->memory_limit);
 	for (size_t i = 0; i < r->unified.n; i++)
 		if (!path_is_name(r->unified.v[i].key))
-			return err_set(err, CRIO_E_INVALID, "unified: '%.64s' is no file name of a cgroup", r->unified.v[i].key);
+			return err_set(err, CRIO_E_INVALID, "unified: '%.64s' is no file name of a cgroup",
+				       r->unified.v[i].key);
 	return 0;
 }
 
@@ -142,7 +147,8 @@ static int set_hugepages(struct json_object *res, const struct resources *r)
 		cleanup_json struct json_object *o = json_object_new_object();
 
 		if (!arr || !o || json_set_str(o, "pageSize", r->hugepages[i].page_size) < 0 ||
-		    json_set(o, "limit", json_object_new_uint64(r->hugepages[i].limit)) < 0 || json_push(arr, move_ptr(o)) < 0)
+		    json_set(o, "limit", json_object_new_uint64(r->hugepages[i].limit)) < 0 ||
+		    json_push(arr, move_ptr(o)) < 0)
 			return CRIO_E_NOMEM;
 	}
 	return 0;
@@ -155,8 +161,8 @@ static int put_resources(struct json_object *res, const struct resources *r)
 
 	if (set_if(res, "cpu", "shares", r->cpu_shares) < 0 || set_if(res, "cpu", "period", r->cpu_period) < 0 ||
 	    set_if(res, "cpu", "quota", r->cpu_quota) < 0 || set_text_if(res, "cpu", "cpus", r->cpuset_cpus) < 0 ||
-	    set_text_if(res, "cpu", "mems", r->cpuset_mems) < 0 || set_if(res, "memory", "limit", r->memory_limit) < 0 ||
-	    set_hugepages(res, r) < 0)
+	    set_text_if(res, "cpu", "mems", r->cpuset_mems) < 0 ||
+	    set_if(res, "memory", "limit", r->memory_limit) < 0 || set_hugepages(res, r) < 0)
 		return CRIO_E_NOMEM;
 	if (r->memory_limit && cgroup_facts()->has_memory_swap &&
 	    set_if(res, "memory", "swap", r->memory_swap_limit ? r->memory_swap_limit : r->memory_limit) < 0)
@@ -183,7 +189,8 @@ int spec_set_resources(struct spec_build *b, crio_err *err)
 		return err_nomem(err);
 	if (r->set && json_set_int(p, "oomScoreAdj", clamp_oom_score_adj(r->oom_score_adj)) < 0)
 		return err_nomem(err);
-	if (c->runtime.pids_limit > 0 && cgroup_facts()->has_pids && set_if(res, "pids", "limit", c->runtime.pids_limit) < 0)
+	if (c->runtime.pids_limit > 0 && cgroup_facts()->has_pids &&
+	    set_if(res, "pids", "limit", c->runtime.pids_limit) < 0)
 		return err_nomem(err);
 	return 0;
 }
@@ -203,14 +210,15 @@ static int override(const struct json_object *o, const char *key, int64_t *v, cr
 	return 0;
 }
 
-/* The CPU resources of the workload that the pod activates, with what "<prefix>/<container>" of the pod says instead. */
+/* The CPU resources of the workload that the pod activates, with what "<prefix>/<container>" of the pod says instead.
+ */
 int spec_set_workload(struct spec_build *b, crio_err *err)
 {
 	const struct conf_workload *w = b->a->workload;
 	cleanup_free char *key = NULL;
 	cleanup_json struct json_object *o = NULL;
 	cleanup_err crio_err e = ERR_INIT;
-	struct resources r = { 0 };
+	struct resources r = {0};
 	const char *text;
 	int64_t limit;
 	int x;
@@ -272,9 +280,10 @@ int spec_update_resources(struct json_object *spec, const struct resources *r, i
 
 int spec_get_resources(const struct json_object *spec, struct resources *ret, crio_err *err)
 {
-	struct json_object *res = json_path(spec, "linux.resources"), *cpu = json_obj(res, "cpu"), *mem = json_obj(res, "memory");
+	struct json_object *res = json_path(spec, "linux.resources"), *cpu = json_obj(res, "cpu"),
+			   *mem = json_obj(res, "memory");
 	struct json_object *huge = json_arr(res, "hugepageLimits"), *u = json_obj(res, "unified");
-	cleanup_resources struct resources r = { 0 };
+	cleanup_resources struct resources r = {0};
 
 	if (resources_init(&r) < 0 || config_set_str(&r.cpuset_cpus, json_str(cpu, "cpus")) < 0 ||
 	    config_set_str(&r.cpuset_mems, json_str(cpu, "mems")) < 0)
@@ -295,12 +304,13 @@ int spec_get_resources(const struct json_object *spec, struct resources *ret, cr
 		for (; r.n_hugepages < json_object_array_length(huge); r.n_hugepages++) {
 			const struct json_object *h = json_object_array_get_idx(huge, r.n_hugepages);
 
-			r.hugepages[r.n_hugepages].limit = json_get(h, "limit") ? json_object_get_uint64(json_get(h, "limit")) : 0;
+			r.hugepages[r.n_hugepages].limit =
+			    json_get(h, "limit") ? json_object_get_uint64(json_get(h, "limit")) : 0;
 			if (config_set_str(&r.hugepages[r.n_hugepages].page_size, json_str(h, "pageSize")) < 0)
 				return err_nomem(err);
 		}
 	}
 	*ret = r;
-	r = (struct resources){ 0 };
+	r = (struct resources){0};
 	return 0;
 }

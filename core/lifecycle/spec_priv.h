@@ -7,18 +7,18 @@
 /* A spec under construction. */
 struct spec_build {
 	const struct spec_args *a;
-	struct json_object *spec;      /* owned */
-	struct spec_info info;         /* owned */
+	struct json_object *spec; /* owned */
+	struct spec_info info;	  /* owned */
 	bool privileged, systemd, read_only;
-	uint64_t caps;                 /* bounding set, clamped */
-	char *passwd_path, *group_path;/* generated files, NULL none */
+	uint64_t caps;			/* bounding set, clamped */
+	char *passwd_path, *group_path; /* generated files, NULL none */
 };
 void spec_build_release(struct spec_build *b);
 
 /* spec_process.c */
-int spec_set_args(struct spec_build *b, crio_err *err);    /* and b->systemd */
+int spec_set_args(struct spec_build *b, crio_err *err); /* and b->systemd */
 int spec_set_env(struct spec_build *b, crio_err *err);
-int spec_set_user(struct spec_build *b, crio_err *err);    /* after env: HOME */
+int spec_set_user(struct spec_build *b, crio_err *err); /* after env: HOME */
 int spec_set_caps(struct spec_build *b, crio_err *err);
 int spec_set_rlimits(struct spec_build *b, crio_err *err);
 int spec_set_cwd(struct spec_build *b, crio_err *err);
@@ -34,8 +34,17 @@ int spec_set_devices(struct spec_build *b, crio_err *err); /* spec_devices.c */
 int spec_annotate_container(struct spec_build *b, struct json_object *volumes, crio_err *err);
 int spec_annotate_pod(struct spec_build *b, crio_err *err);
 
-static inline const char *or_empty(const char *s) { return s ? s : ""; }
-static inline struct json_object *spec_process(struct spec_build *b) { return json_need_obj(b->spec, "process"); }
-static inline struct json_object *spec_linux(struct spec_build *b) { return json_need_obj(b->spec, "linux"); }
+static inline const char *or_empty(const char *s)
+{
+	return s ? s : "";
+}
+static inline struct json_object *spec_process(struct spec_build *b)
+{
+	return json_need_obj(b->spec, "process");
+}
+static inline struct json_object *spec_linux(struct spec_build *b)
+{
+	return json_need_obj(b->spec, "linux");
+}
 
 #endif

@@ -38,8 +38,9 @@ int spec_set_args(struct spec_build *b, crio_err *err)
 	if (c->command.n) {
 		r = append(&args, &c->command) < 0 || append(&args, &c->args) < 0;
 	} else {
-		r = append(&args, im ? &im->entrypoint : NULL) < 0 ||
-		    append(&args, c->args.n ? &c->args : im ? &im->cmd : NULL) < 0;
+		r = append(&args, im ? &im->entrypoint : NULL) < 0 || append(&args, c->args.n ? &c->args
+										    : im      ? &im->cmd
+											      : NULL) < 0;
 	}
 	if (r || !p)
 		return err_nomem(err);
@@ -86,8 +87,8 @@ static bool env_has(const struct strv *env, const char *kv)
 	return false;
 }
 
-/* PATH and TERM as the base, the pod's name, default_env, then what the request says and, for keys it does not have, the
- * image. */
+/* PATH and TERM as the base, the pod's name, default_env, then what the request says and, for keys it does not have,
+ * the image. */
 int spec_set_env(struct spec_build *b, crio_err *err)
 {
 	const struct spec_args *a = b->a;
@@ -95,7 +96,8 @@ int spec_set_env(struct spec_build *b, crio_err *err)
 	cleanup_strv struct strv env = STRV_INIT;
 	cleanup_free char *host = path_fmt("HOSTNAME=%s", or_empty(a->hostname));
 	struct json_object *p = spec_process(b);
-	int r = !p || !host || env_set(&env, DEFAULT_PATH) < 0 || env_set(&env, "TERM=xterm") < 0 || env_set(&env, host) < 0;
+	int r = !p || !host || env_set(&env, DEFAULT_PATH) < 0 || env_set(&env, "TERM=xterm") < 0 ||
+		env_set(&env, host) < 0;
 
 	if (!r && b->systemd)
 		r = env_set(&env, "container=crio") < 0;
@@ -121,7 +123,8 @@ static int add_gid(struct spec_info *info, int64_t gid, crio_err *err)
 	uint32_t *p;
 
 	if (gid < 0 || gid > USER_ID_MAX)
-		return err_set(err, CRIO_E_INVALID, "supplemental group %lld is out of range (at most %u)", (long long)gid, USER_ID_MAX);
+		return err_set(err, CRIO_E_INVALID, "supplemental group %lld is out of range (at most %u)",
+			       (long long)gid, USER_ID_MAX);
 	for (size_t i = 0; i < info->n_groups; i++)
 		if (info->groups[i] == (uint32_t)gid)
 			return 0;
@@ -227,20 +230,21 @@ static int put_user(struct spec_build *b, crio_err *err)
 int spec_set_user(struct spec_build *b, crio_err *err)
 {
 	const struct security_context *sc = &b->a->container->sec;
-	cleanup_user struct user u = { 0 };
+	cleanup_user struct user u = {0};
 	cleanup_free char *name = NULL;
 	int r;
 
 	if (sc->run_as_group.set && !sc->run_as_user.set && !*sc->run_as_username)
 		return err_set(err, CRIO_E_INVALID, "user group is specified without user or username");
 	if (sc->run_as_user.set && (sc->run_as_user.v < 0 || sc->run_as_user.v > USER_ID_MAX))
-		return err_set(err, CRIO_E_INVALID, "run_as_user %lld is out of range (at most %u)", (long long)sc->run_as_user.v,
-			       USER_ID_MAX);
+		return err_set(err, CRIO_E_INVALID, "run_as_user %lld is out of range (at most %u)",
+			       (long long)sc->run_as_user.v, USER_ID_MAX);
 	if (sc->run_as_group.set && (sc->run_as_group.v < 0 || sc->run_as_group.v > USER_ID_MAX))
-		return err_set(err, CRIO_E_INVALID, "run_as_group %lld is out of range (at most %u)", (long long)sc->run_as_group.v,
-			       USER_ID_MAX);
-	name = *sc->run_as_username ? strdup(sc->run_as_username) : sc->run_as_user.set ?
-	       path_fmt("%lld", (long long)sc->run_as_user.v) : strdup(b->a->image ? or_empty(b->a->image->user) : "");
+		return err_set(err, CRIO_E_INVALID, "run_as_group %lld is out of range (at most %u)",
+			       (long long)sc->run_as_group.v, USER_ID_MAX);
+	name = *sc->run_as_username  ? strdup(sc->run_as_username)
+	       : sc->run_as_user.set ? path_fmt("%lld", (long long)sc->run_as_user.v)
+				     : strdup(b->a->image ? or_empty(b->a->image->user) : "");
 	if (!name)
 		return err_nomem(err);
 	r = user_resolve(b->a->rootfs_fd, name, &u, err);
@@ -288,7 +292,8 @@ int spec_set_caps(struct spec_build *b, crio_err *err)
 	}
 	/* The kernel keeps an ambient capability only while it is inheritable as well. */
 	inheritable = ambient | (a->conf->runtime.add_inheritable_capabilities ? set : 0);
-	if (json_set(c, "bounding", caps_json(set)) < 0 || json_set(c, "effective", caps_json(root ? set : ambient)) < 0 ||
+	if (json_set(c, "bounding", caps_json(set)) < 0 ||
+	    json_set(c, "effective", caps_json(root ? set : ambient)) < 0 ||
 	    json_set(c, "permitted", caps_json(set)) < 0 || json_set(c, "inheritable", caps_json(inheritable)) < 0 ||
 	    json_set(c, "ambient", caps_json(ambient)) < 0)
 		return err_nomem(err);
@@ -301,10 +306,12 @@ static const struct {
 	const char *name;
 	int resource;
 } rlimits[] = {
-	{ "as", RLIMIT_AS }, { "core", RLIMIT_CORE }, { "cpu", RLIMIT_CPU }, { "data", RLIMIT_DATA }, { "fsize", RLIMIT_FSIZE },
-	{ "locks", RLIMIT_LOCKS }, { "memlock", RLIMIT_MEMLOCK }, { "msgqueue", RLIMIT_MSGQUEUE }, { "nice", RLIMIT_NICE },
-	{ "nofile", RLIMIT_NOFILE }, { "nproc", RLIMIT_NPROC }, { "rss", RLIMIT_RSS }, { "rtprio", RLIMIT_RTPRIO },
-	{ "rttime", RLIMIT_RTTIME }, { "sigpending", RLIMIT_SIGPENDING }, { "stack", RLIMIT_STACK },
+    {"as", RLIMIT_AS},		 {"core", RLIMIT_CORE},		{"cpu", RLIMIT_CPU},
+    {"data", RLIMIT_DATA},	 {"fsize", RLIMIT_FSIZE},	{"locks", RLIMIT_LOCKS},
+    {"memlock", RLIMIT_MEMLOCK}, {"msgqueue", RLIMIT_MSGQUEUE}, {"nice", RLIMIT_NICE},
+    {"nofile", RLIMIT_NOFILE},	 {"nproc", RLIMIT_NPROC},	{"rss", RLIMIT_RSS},
+    {"rtprio", RLIMIT_RTPRIO},	 {"rttime", RLIMIT_RTTIME},	{"sigpending", RLIMIT_SIGPENDING},
+    {"stack", RLIMIT_STACK},
 };
 
 static bool limit_value(const char *s, uint64_t *ret)
@@ -335,10 +342,12 @@ static int one_rlimit(struct json_object *arr, const char *text, crio_err *err)
 	if (h)
 		*h++ = '\0';
 	for (i = 0; i < ARRAY_SIZE(rlimits); i++)
-		if (!strcasecmp(s, rlimits[i].name) || (!strncasecmp(s, "RLIMIT_", 7) && !strcasecmp(s + 7, rlimits[i].name)))
+		if (!strcasecmp(s, rlimits[i].name) ||
+		    (!strncasecmp(s, "RLIMIT_", 7) && !strcasecmp(s + 7, rlimits[i].name)))
 			break;
 	if (i == ARRAY_SIZE(rlimits) || !limit_value(v, &soft) || !limit_value(h ? h : v, &hard) || soft > hard)
-		return err_set(err, CRIO_E_INVALID, "default_ulimits: '%.64s' is not name=soft:hard of a known limit", text);
+		return err_set(err, CRIO_E_INVALID, "default_ulimits: '%.64s' is not name=soft:hard of a known limit",
+			       text);
 	clamp_rlimit(rlimits[i].resource, rlimits[i].name, &soft, &hard);
 	for (j = 0; rlimits[i].name[j]; j++)
 		type[7 + j] = (char)(rlimits[i].name[j] - 'a' + 'A');
@@ -371,8 +380,9 @@ int spec_set_rlimits(struct spec_build *b, crio_err *err)
 int spec_set_cwd(struct spec_build *b, crio_err *err)
 {
 	const struct spec_args *a = b->a;
-	const char *cwd = *a->container->working_dir ? a->container->working_dir : a->image && *or_empty(a->image->workdir) ?
-			  a->image->workdir : "/";
+	const char *cwd = *a->container->working_dir		     ? a->container->working_dir
+			  : a->image && *or_empty(a->image->workdir) ? a->image->workdir
+								     : "/";
 	cleanup_free char *clean = NULL;
 	cleanup_close int fd = -1, etc = -1;
 	struct json_object *p = spec_process(b);
@@ -397,8 +407,9 @@ int spec_set_cwd(struct spec_build *b, crio_err *err)
 /* ---- security ---- */
 
 static const char *const default_masked[] = {
-	"/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
-	"/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware", "/sys/fs/selinux", "/proc/asound", "/proc/interrupts",
+    "/proc/acpi",      "/proc/kcore",	   "/proc/keys",	"/proc/latency_stats",		 "/proc/sched_debug",
+    "/proc/scsi",      "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
+    "/sys/fs/selinux", "/proc/asound",	   "/proc/interrupts",
 };
 
 static int by_text(const void *a, const void *b)
@@ -432,7 +443,8 @@ static int path_list(struct spec_build *b, const char *key, const struct strv *r
 		r = add_globbed(&l);
 	for (size_t i = 0; !r && i < req->n; i++) {
 		if (!path_is_clean_abs(req->v[i]) || !str_is_printable(req->v[i]))
-			return err_set(err, CRIO_E_INVALID, "%s: '%.256s' is not a clean absolute path", key, req->v[i]);
+			return err_set(err, CRIO_E_INVALID, "%s: '%.256s' is not a clean absolute path", key,
+				       req->v[i]);
 		r = strv_add(&l, req->v[i]);
 	}
 	if (r < 0)
@@ -452,7 +464,8 @@ static bool apparmor_enabled(void)
 {
 	char t[8];
 
-	return fs_read_small(AT_FDCWD, "/sys/module/apparmor/parameters/enabled", t, sizeof(t), NULL) > 0 && t[0] == 'Y';
+	return fs_read_small(AT_FDCWD, "/sys/module/apparmor/parameters/enabled", t, sizeof(t), NULL) > 0 &&
+	       t[0] == 'Y';
 }
 
 static int set_apparmor(struct spec_build *b, const struct security_profile *p, crio_err *err)
@@ -462,7 +475,8 @@ static int set_apparmor(struct spec_build *b, const struct security_profile *p, 
 
 	if (!apparmor_enabled()) {
 		if (p->set && p->type == PROFILE_LOCALHOST && !b->privileged)
-			return err_set(err, CRIO_E_INVALID, "apparmor is not enabled on this host, cannot run with profile '%.256s'",
+			return err_set(err, CRIO_E_INVALID,
+				       "apparmor is not enabled on this host, cannot run with profile '%.256s'",
 				       p->localhost_ref);
 		return 0;
 	}
@@ -482,7 +496,8 @@ static int set_seccomp(struct spec_build *b, const struct security_profile *req,
 {
 	const struct spec_args *a = b->a;
 	const char *priv = a->conf->runtime.privileged_seccomp_profile;
-	const char *dflt = *a->runtime->seccomp_profile ? a->runtime->seccomp_profile : a->conf->runtime.seccomp_profile;
+	const char *dflt =
+	    *a->runtime->seccomp_profile ? a->runtime->seccomp_profile : a->conf->runtime.seccomp_profile;
 	struct security_profile p = *req;
 	struct json_object *seccomp = NULL;
 	int r;

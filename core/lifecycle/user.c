@@ -13,11 +13,11 @@ void user_release(struct user *u)
 	free(u->groups);
 	free(u->name);
 	free(u->home);
-	*u = (struct user){ 0 };
+	*u = (struct user){0};
 }
 
-/* Opens the image's file: regular or nothing. Looked at through an O_PATH descriptor first, so that a FIFO or a device node
- * in its place is never opened. */
+/* Opens the image's file: regular or nothing. Looked at through an O_PATH descriptor first, so that a FIFO or a device
+ * node in its place is never opened. */
 static int open_db(int rootfs_fd, const char *path, crio_err *err)
 {
 	cleanup_close int fd = fs_open_in(rootfs_fd, path, O_PATH, 0, err), real = -1;
@@ -53,8 +53,8 @@ static int read_db(int rootfs_fd, const char *path, char **ret, crio_err *err)
 	return r < 0 ? err_wrap(err, "read %s of the image", path) : 0;
 }
 
-/* Cuts text into lines and those into at most max fields at ':', in place. Returns the count of fields of the next usable
- * line, 0 at the end. Lines that are too long, empty or comments are skipped. */
+/* Cuts text into lines and those into at most max fields at ':', in place. Returns the count of fields of the next
+ * usable line, 0 at the end. Lines that are too long, empty or comments are skipped. */
 static size_t next_line(char **at, char **fields, size_t max)
 {
 	while (*at && **at) {
@@ -138,8 +138,9 @@ static int add_group(struct user *u, uint32_t gid, crio_err *err)
 		if (u->groups[i] == gid)
 			return 0;
 	if (u->n_groups >= USER_GROUPS_MAX)
-		return err_set(err, CRIO_E_EXHAUSTED, "user '%.64s' is in more than %d groups of the image's /etc/group",
-			       u->name, USER_GROUPS_MAX);
+		return err_set(err, CRIO_E_EXHAUSTED,
+			       "user '%.64s' is in more than %d groups of the image's /etc/group", u->name,
+			       USER_GROUPS_MAX);
 	p = realloc(u->groups, (u->n_groups + 1) * sizeof(*p));
 	if (!p)
 		return err_nomem(err);
@@ -194,7 +195,7 @@ static int resolve_uid(int rootfs_fd, const char *name, struct user *u, crio_err
 
 int user_resolve(int rootfs_fd, const char *user, struct user *ret, crio_err *err)
 {
-	cleanup_user struct user u = { .name = strdup(""), .home = strdup("") };
+	cleanup_user struct user u = {.name = strdup(""), .home = strdup("")};
 	cleanup_free char *spec = strdup(str_set(user) ? user : "0"), *text = NULL;
 	cleanup_err crio_err e = ERR_INIT;
 	const char *want = NULL;
@@ -215,7 +216,8 @@ int user_resolve(int rootfs_fd, const char *user, struct user *ret, crio_err *er
 		return r;
 	if (given && all_digits(group)) {
 		if (!to_id(group, &u.gid))
-			return err_set(err, CRIO_E_INVALID, "gid %.32s is out of range (at most %u)", group, USER_ID_MAX);
+			return err_set(err, CRIO_E_INVALID, "gid %.32s is out of range (at most %u)", group,
+				       USER_ID_MAX);
 	} else if (given) {
 		want = group;
 	}
@@ -227,7 +229,7 @@ int user_resolve(int rootfs_fd, const char *user, struct user *ret, crio_err *er
 	if (r < 0)
 		return r;
 	*ret = u;
-	u = (struct user){ 0 };
+	u = (struct user){0};
 	return 0;
 }
 
@@ -255,18 +257,21 @@ static void add_text(struct buf *b, const char *text)
 		buf_addc(b, '\n');
 }
 
-int user_make_passwd(int rootfs_fd, const char *user, uint32_t uid, uint32_t gid, const char *home, char **ret, crio_err *err)
+int user_make_passwd(int rootfs_fd, const char *user, uint32_t uid, uint32_t gid, const char *home, char **ret,
+		     crio_err *err)
 {
 	cleanup_free char *text = NULL, *copy = NULL;
-	cleanup_user struct user u = { 0 };
+	cleanup_user struct user u = {0};
 	cleanup_buf struct buf b = BUF_INIT;
 	size_t len = strcspn(user ? user : "", ":");
 	bool found;
 
 	if (home && (strchr(home, ':') || !str_is_printable(home)))
-		return err_set(err, CRIO_E_INVALID, "the home directory (HOME) has a ':', a newline or another control byte");
+		return err_set(err, CRIO_E_INVALID,
+			       "the home directory (HOME) has a ':', a newline or another control byte");
 	*ret = NULL;
-	if (leave_alone(rootfs_fd, "/etc/passwd", uid, false) || read_db(rootfs_fd, "/etc/passwd", &text, NULL) < 0 || !text)
+	if (leave_alone(rootfs_fd, "/etc/passwd", uid, false) || read_db(rootfs_fd, "/etc/passwd", &text, NULL) < 0 ||
+	    !text)
 		return 0;
 	copy = strdup(text);
 	if (!copy || find_passwd(copy, NULL, uid, &u, &found) < 0)
@@ -292,7 +297,8 @@ int user_make_group(int rootfs_fd, uint32_t gid, char **ret, crio_err *err)
 	size_t n;
 
 	*ret = NULL;
-	if (leave_alone(rootfs_fd, "/etc/group", gid, true) || read_db(rootfs_fd, "/etc/group", &text, NULL) < 0 || !text)
+	if (leave_alone(rootfs_fd, "/etc/group", gid, true) || read_db(rootfs_fd, "/etc/group", &text, NULL) < 0 ||
+	    !text)
 		return 0;
 	at = copy = strdup(text);
 	if (!copy)

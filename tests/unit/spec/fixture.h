@@ -15,9 +15,9 @@
 #include "core/util/fs.h"
 
 struct fixture {
-	char dir[64];          /* /tmp/...; root and run are below it */
+	char dir[64]; /* /tmp/...; root and run are below it */
 	char root[96], run[96];
-	int fd;                /* of root */
+	int fd; /* of root */
 	struct conf *conf;
 	struct conf_runtime runtime;
 	struct image image;
@@ -46,10 +46,11 @@ static inline void put_dir(struct fixture *f, const char *path)
 
 static inline void fixture_open(struct fixture *f)
 {
-	struct conf_args ca = { .config = "", .config_dir = "", .storage_conf = "", .flags = CONF_NO_CHECKS | CONF_NO_ENV };
+	struct conf_args ca = {
+	    .config = "", .config_dir = "", .storage_conf = "", .flags = CONF_NO_CHECKS | CONF_NO_ENV};
 	crio_err err = ERR_INIT;
 
-	*f = (struct fixture){ .dir = "/tmp/crio-spec-XXXXXX" };
+	*f = (struct fixture){.dir = "/tmp/crio-spec-XXXXXX"};
 	assert_non_null(mkdtemp(f->dir));
 	(void)snprintf(f->root, sizeof(f->root), "%s/root", f->dir);
 	(void)snprintf(f->run, sizeof(f->run), "%s/run", f->dir);
@@ -57,8 +58,11 @@ static inline void fixture_open(struct fixture *f)
 	assert_int_equal(mkdir(f->run, 0700), 0);
 	assert_int_equal(chmod(f->dir, 0755), 0);
 	put_dir(f, "/etc");
-	put_file(f, "/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:w:/var/www:/bin/false\napp:x:1000:1000::/home/app:/bin/sh\n");
-	put_file(f, "/etc/group", "root:x:0:root\nwww-data:x:33:\ndevs:x:5000:app,www-data\nmore:x:5001:app\nothers:x:5002:root,x\n");
+	put_file(f, "/etc/passwd",
+		 "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:w:/var/www:/bin/false\napp:x:1000:1000::/home/app:/"
+		 "bin/sh\n");
+	put_file(f, "/etc/group",
+		 "root:x:0:root\nwww-data:x:33:\ndevs:x:5000:app,www-data\nmore:x:5001:app\nothers:x:5002:root,x\n");
 	f->fd = open(f->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	assert_true(f->fd >= 0);
 	if (conf_defaults(&ca, &f->conf, &err) < 0)
@@ -79,13 +83,29 @@ static inline void fixture_open(struct fixture *f)
 	f->c.sec.set = true;
 	f->c.sec.ns.pid = NS_CONTAINER;
 	f->a = (struct spec_args){
-		.pod = &f->pod, .container = &f->c, .image = &f->image, .conf = f->conf, .runtime = &f->runtime,
-		.id = "1111111111111111111111111111111111111111111111111111111111111111", .name = "k8s_main_web_default_u-1_0",
-		.pod_id = "2222222222222222222222222222222222222222222222222222222222222222", .pod_name = "k8s_web_default_u-1_0",
-		.runtime_handler = "", .created_ns = INT64_C(1700000000000000001), .rootfs_fd = f->fd, .rootfs_path = f->root,
-		.run_dir = f->run, .netns = "/run/netns/x", .ipcns = "/run/ipcns/x", .utsns = "/run/utsns/x", .hostname = "web-0",
-		.cgroup_parent = "/pod1", .resolv_path = "/run/r/resolv.conf", .hostname_path = "/run/r/hostname",
-		.shm_path = "/run/r/shm", .log_path = "/var/log/pods/x/0.log",
+	    .pod = &f->pod,
+	    .container = &f->c,
+	    .image = &f->image,
+	    .conf = f->conf,
+	    .runtime = &f->runtime,
+	    .id = "1111111111111111111111111111111111111111111111111111111111111111",
+	    .name = "k8s_main_web_default_u-1_0",
+	    .pod_id = "2222222222222222222222222222222222222222222222222222222222222222",
+	    .pod_name = "k8s_web_default_u-1_0",
+	    .runtime_handler = "",
+	    .created_ns = INT64_C(1700000000000000001),
+	    .rootfs_fd = f->fd,
+	    .rootfs_path = f->root,
+	    .run_dir = f->run,
+	    .netns = "/run/netns/x",
+	    .ipcns = "/run/ipcns/x",
+	    .utsns = "/run/utsns/x",
+	    .hostname = "web-0",
+	    .cgroup_parent = "/pod1",
+	    .resolv_path = "/run/r/resolv.conf",
+	    .hostname_path = "/run/r/hostname",
+	    .shm_path = "/run/r/shm",
+	    .log_path = "/var/log/pods/x/0.log",
 	};
 }
 

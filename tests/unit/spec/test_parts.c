@@ -50,8 +50,8 @@ static void capabilities(void **state)
 
 static void clamps(void **state)
 {
-	const struct clamp poor = { .bounding = CAP_BIT(0), .oom_score_adj = 100 };
-	const struct clamp rich = { .bounding = UINT64_MAX, .sys_resource = true, .oom_score_adj = 100 };
+	const struct clamp poor = {.bounding = CAP_BIT(0), .oom_score_adj = 100};
+	const struct clamp rich = {.bounding = UINT64_MAX, .sys_resource = true, .oom_score_adj = 100};
 	uint64_t soft = 10, hard = UINT64_MAX;
 
 	(void)state;
@@ -88,7 +88,8 @@ static void annotations(void **state)
 	assert_string_equal(kvs_get(&m, "my.own/key"), "kept");
 	assert_true(annotation_known("run.oci.") && annotation_known("io.kubernetes.cri-o.ShmSize"));
 	assert_false(annotation_known("skip-gomaxprocs.crio.io"));
-	assert_true(annotation_reserved("io.kubernetes.cri-o.SandboxID") && annotation_reserved("io.kubernetes.cri-o.IP.3"));
+	assert_true(annotation_reserved("io.kubernetes.cri-o.SandboxID") &&
+		    annotation_reserved("io.kubernetes.cri-o.IP.3"));
 }
 
 static void names_text(void **state)
@@ -116,7 +117,8 @@ static void names_text(void **state)
 	assert_int_equal(name_of_container(&p, &c, &n, NULL), 0);
 	assert_string_equal(n, "k8s_main_web_ns1_uid1_0");
 	free(n);
-	for (const char *const *bad = (const char *const[]){ "a/b", "../x", "a\nb", "a\x7f", "\xff\xfe", NULL }; *bad; bad++) {
+	for (const char *const *bad = (const char *const[]){"a/b", "../x", "a\nb", "a\x7f", "\xff\xfe", NULL}; *bad;
+	     bad++) {
 		(void)config_set_str(&p.meta.name, *bad);
 		assert_int_equal(name_of_pod(&p, &n, &err), CRIO_E_INVALID);
 	}
@@ -150,7 +152,7 @@ static void names_table(void **state)
 	struct names *n = names_new();
 	struct name_holder h;
 	crio_err err = ERR_INIT;
-	struct waiter w = { .n = n };
+	struct waiter w = {.n = n};
 	char *name, id[65];
 	int64_t next;
 	pthread_t t;
@@ -167,7 +169,8 @@ static void names_table(void **state)
 	w.call = call_new("RunPodSandbox", now_mono_ns() + 50000000);
 	err_clear(&err);
 	assert_int_equal(names_wait(n, "pod", "a", w.call, 0, &h, &err), CRIO_E_DEADLINE);
-	assert_non_null(strstr(err_text(&err), "kubelet may be retrying requests that are timing out in CRI-O due to system load. "
+	assert_non_null(strstr(err_text(&err),
+			       "kubelet may be retrying requests that are timing out in CRI-O due to system load. "
 			       "Currently at stage sandbox network ready"));
 	call_unref(w.call);
 	/* One that waits gets the parked result. */
@@ -230,7 +233,8 @@ static void cgroup_paths(void **state)
 
 	(void)state;
 	expect_cgroup(false, "", "/crio/crio-ID", "/crio/crio-ID");
-	expect_cgroup(false, "kubepods//burstable/pod1/", "/kubepods/burstable/pod1/crio-ID", "/kubepods/burstable/pod1/crio-ID");
+	expect_cgroup(false, "kubepods//burstable/pod1/", "/kubepods/burstable/pod1/crio-ID",
+		      "/kubepods/burstable/pod1/crio-ID");
 	expect_cgroup(false, "/", "/crio-ID", "/crio-ID");
 	expect_cgroup(true, "", "system.slice:crio:ID", "/system.slice/crio-ID.scope");
 	expect_cgroup(true, "kubepods-burstable-podx.slice", "kubepods-burstable-podx.slice:crio:ID",
@@ -281,11 +285,16 @@ static void cgroup_v2_numbers(void **state)
 	struct cgroup_stats s;
 	int tmp;
 	static const char *const files[][2] = {
-		{ "cpu.stat", "usage_usec 5000\nuser_usec 3000\nsystem_usec 2000\nnr_periods 4\nnr_throttled 1\nthrottled_usec 7\n" },
-		{ "memory.current", "1000000\n" }, { "memory.max", "max\n" }, { "memory.peak", "2000000\n" },
-		{ "memory.stat", "anon 600000\nfile 300000\ninactive_file 100000\npgfault 12\npgmajfault 2\n" },
-		{ "memory.events", "low 0\nhigh 0\nmax 3\noom 1\noom_kill 1\n" }, { "memory.swap.current", "0\n" },
-		{ "pids.current", "7\n" }, { "pids.max", "max\n" },
+	    {"cpu.stat",
+	     "usage_usec 5000\nuser_usec 3000\nsystem_usec 2000\nnr_periods 4\nnr_throttled 1\nthrottled_usec 7\n"},
+	    {"memory.current", "1000000\n"},
+	    {"memory.max", "max\n"},
+	    {"memory.peak", "2000000\n"},
+	    {"memory.stat", "anon 600000\nfile 300000\ninactive_file 100000\npgfault 12\npgmajfault 2\n"},
+	    {"memory.events", "low 0\nhigh 0\nmax 3\noom 1\noom_kill 1\n"},
+	    {"memory.swap.current", "0\n"},
+	    {"pids.current", "7\n"},
+	    {"pids.max", "max\n"},
 	};
 
 	(void)state;
@@ -352,8 +361,8 @@ static void request_limits(void **state)
 static void config_copies(void **state)
 {
 	struct resources a, b;
-	struct namespace_options n = { 0 }, m = { 0 };
-	struct id_mapping map = { 100000, 0, 65536 };
+	struct namespace_options n = {0}, m = {0};
+	struct id_mapping map = {100000, 0, 65536};
 
 	(void)state;
 	assert_int_equal(resources_init(&a), 0);
@@ -369,7 +378,7 @@ static void config_copies(void **state)
 	assert_string_equal(b.hugepages[0].page_size, "2MB");
 	resources_release(&b);
 	n.target_id = strdup("t");
-	n.userns = (struct userns_options){ .set = true, .uids = &map, .n_uids = 1 };
+	n.userns = (struct userns_options){.set = true, .uids = &map, .n_uids = 1};
 	assert_int_equal(namespace_options_copy(&m, &n), 0);
 	assert_int_equal(m.userns.uids[0].host_id, 100000);
 	free(n.target_id);
@@ -380,10 +389,11 @@ static void config_copies(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(capabilities), cmocka_unit_test(clamps), cmocka_unit_test(annotations),
-		cmocka_unit_test(names_text), cmocka_unit_test(names_table), cmocka_unit_test(cgroup_paths),
-		cmocka_unit_test(cgroup_groups), cmocka_unit_test(cgroup_v2_numbers), cmocka_unit_test(request_limits),
-		cmocka_unit_test(config_copies),
+	    cmocka_unit_test(capabilities),   cmocka_unit_test(clamps),
+	    cmocka_unit_test(annotations),    cmocka_unit_test(names_text),
+	    cmocka_unit_test(names_table),    cmocka_unit_test(cgroup_paths),
+	    cmocka_unit_test(cgroup_groups),  cmocka_unit_test(cgroup_v2_numbers),
+	    cmocka_unit_test(request_limits), cmocka_unit_test(config_copies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

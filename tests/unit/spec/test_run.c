@@ -1,5 +1,5 @@
-/* The spec as real runtimes take it: runc and crun start a process from it, which tells what it sees. Skipped where there is
- * no runtime, no static busybox, or no right to make namespaces and cgroups. */
+/* The spec as real runtimes take it: runc and crun start a process from it, which tells what it sees. Skipped where
+ * there is no runtime, no static busybox, or no right to make namespaces and cgroups. */
 #include "tests/unit/spec/fixture.h"
 
 #include <sys/mount.h>
@@ -8,13 +8,15 @@
 #include "core/lifecycle/cgroup.h"
 #include "core/lifecycle/netns.h"
 
-#define SCRIPT \
-	"echo host=$(hostname) env=$A:$HOSTNAME:$PATH; id; grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; " \
-	"pwd; ls -di /proc/self/ns/net | cut -d' ' -f2; cat /data/file; " \
-	"echo x > /proc/sys/kernel/domainname && echo WROTE-SYS; echo x > /data/no && echo WROTE-RO; echo ok > /work/w && cat /work/w; " \
-	"cat /proc/keys | head -c1 | wc -c; mount -t tmpfs x /mnt 2>&1; unshare -U true 2>&1; cat /etc/resolv.conf; " \
-	"cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max; " \
-	"ls /dev/mynull /dev/null; mkdir /sys/fs/cgroup/memory/x /sys/fs/cgroup/x/y 2>/dev/null && echo WROTE-CG; touch /root-is-ro 2>&1; echo end"
+#define SCRIPT                                                                                                         \
+	"echo host=$(hostname) env=$A:$HOSTNAME:$PATH; id; grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; "   \
+	"pwd; ls -di /proc/self/ns/net | cut -d' ' -f2; cat /data/file; "                                              \
+	"echo x > /proc/sys/kernel/domainname && echo WROTE-SYS; echo x > /data/no && echo WROTE-RO; echo ok > "       \
+	"/work/w && cat /work/w; "                                                                                     \
+	"cat /proc/keys | head -c1 | wc -c; mount -t tmpfs x /mnt 2>&1; unshare -U true 2>&1; cat /etc/resolv.conf; "  \
+	"cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max; "               \
+	"ls /dev/mynull /dev/null; mkdir /sys/fs/cgroup/memory/x /sys/fs/cgroup/x/y 2>/dev/null && echo WROTE-CG; "    \
+	"touch /root-is-ro 2>&1; echo end"
 
 struct real {
 	struct fixture f;
@@ -36,9 +38,9 @@ static bool have(const char *name)
 /* Runs argv and gives its output; fails the test on a bad exit code. */
 static char *run(struct real *r, const char *const *argv, int expect)
 {
-	static const char *const env[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+	static const char *const env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
 	struct spawn s = SPAWN_INIT;
-	struct spawn_result res = { 0 };
+	struct spawn_result res = {0};
 	crio_err err = ERR_INIT;
 	char *path = NULL, *out;
 
@@ -49,7 +51,8 @@ static char *run(struct real *r, const char *const *argv, int expect)
 	if (spawn_capture(&s, r->call, NULL, 0, 1 << 20, 1 << 20, &res, &err) < 0)
 		fail_msg("%s: %s", argv[0], err_text(&err));
 	if (res.exit_code != expect)
-		fail_msg("%s ended with %d: %s%s", argv[0], res.exit_code, res.out.p ? res.out.p : "", res.err.p ? res.err.p : "");
+		fail_msg("%s ended with %d: %s%s", argv[0], res.exit_code, res.out.p ? res.out.p : "",
+			 res.err.p ? res.err.p : "");
 	out = buf_take(&res.out);
 	assert_non_null(out);
 	spawn_result_release(&res);
@@ -59,8 +62,8 @@ static char *run(struct real *r, const char *const *argv, int expect)
 
 static void make_root(struct real *r)
 {
-	static const char *const names[] = { "sh", "hostname", "id", "grep", "cut", "cat", "head", "wc", "mount", "ls", "mkdir", "touch",
-					     "unshare", "pwd", "true" };
+	static const char *const names[] = {"sh",    "hostname", "id",	  "grep",  "cut",     "cat", "head", "wc",
+					    "mount", "ls",	 "mkdir", "touch", "unshare", "pwd", "true"};
 	struct fixture *f = &r->f;
 	char p[256];
 
@@ -68,7 +71,7 @@ static void make_root(struct real *r)
 	put_dir(f, "/work");
 	put_dir(f, "/mnt");
 	(void)snprintf(p, sizeof(p), "%s/bin/busybox", f->root);
-	free(run(r, (const char *const[]){ "cp", "/bin/busybox", p, NULL }, 0));
+	free(run(r, (const char *const[]){"cp", "/bin/busybox", p, NULL}, 0));
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		(void)snprintf(p, sizeof(p), "%s/bin/%s", f->root, names[i]);
 		assert_int_equal(symlink("busybox", p), 0);
@@ -87,7 +90,7 @@ static void open_real(struct real *r)
 	struct fixture *f = &r->f;
 	crio_err err = ERR_INIT;
 
-	*r = (struct real){ 0 };
+	*r = (struct real){0};
 	r->call = call_new("test", now_mono_ns() + INT64_C(60000000000));
 	assert_non_null(r->call);
 	fixture_open(f);
@@ -97,7 +100,8 @@ static void open_real(struct real *r)
 	(void)snprintf(r->parent, sizeof(r->parent), "/crio-test-run-%d", (int)getpid());
 	assert_int_equal(mkdir(r->bundle, 0700), 0);
 	assert_true(uuid_new(r->ns_name));
-	r->ns = (struct netns_args){ .dir = r->ns_dir, .name = r->ns_name, .net = true, .ipc = true, .uts = true, .hostname = "web-0" };
+	r->ns = (struct netns_args){
+	    .dir = r->ns_dir, .name = r->ns_name, .net = true, .ipc = true, .uts = true, .hostname = "web-0"};
 	if (netns_create(&r->ns, &err) < 0)
 		fail_msg("%s", err_text(&err));
 	f->a.netns = r->net = netns_path(r->ns_dir, NS_KIND_NET, r->ns_name);
@@ -141,10 +145,11 @@ static char *run_bundle(struct real *r, const char *runtime)
 	bool hybrid = !cgroup_facts()->v2 && access("/sys/fs/cgroup/unified", F_OK) == 0;
 
 	(void)snprintf(state, sizeof(state), "%s/state", r->f.dir);
-	cmd = path_fmt("%s %s --root %s run -b %s crio-test-%d", hybrid ? "umount /sys/fs/cgroup/unified 2>/dev/null; exec" : "exec", runtime,
-		       state, r->bundle, (int)getpid());
+	cmd = path_fmt("%s %s --root %s run -b %s crio-test-%d",
+		       hybrid ? "umount /sys/fs/cgroup/unified 2>/dev/null; exec" : "exec", runtime, state, r->bundle,
+		       (int)getpid());
 	assert_non_null(cmd);
-	out = run(r, (const char *const[]){ "unshare", "-m", "sh", "-c", cmd, NULL }, 0);
+	out = run(r, (const char *const[]){"unshare", "-m", "sh", "-c", cmd, NULL}, 0);
 	free(cmd);
 	return out;
 }
@@ -173,7 +178,7 @@ static void build(struct real *r)
 	assert_int_equal(fs_write_path(file, "from-host\n", 10, 0644, FS_RUN, NULL), 0);
 	add_mount(f, data, "/data")->readonly = true;
 	(void)config_set_str(&c->working_dir, "/made/by/us");
-	for (const char *const *a = (const char *const[]){ "/bin/sh", "-c", SCRIPT, NULL }; *a; a++)
+	for (const char *const *a = (const char *const[]){"/bin/sh", "-c", SCRIPT, NULL}; *a; a++)
 		assert_int_equal(strv_add(&c->command, *a), 0);
 	assert_int_equal(strv_add(&c->env, "A=from-request"), 0);
 	assert_int_equal(strv_add(&f->conf->runtime.additional_devices, "/dev/null:/dev/mynull:rw"), 0);
@@ -220,13 +225,13 @@ static void restricted(struct real *r, const char *runtime)
 	expect(out, "CapBnd:\t00000000000005fb\n");
 	free(out);
 	/* Another user, without an entry; root read-only. */
-	r->f.c.sec.run_as_user = (struct opt_i64){ true, 4242 };
-	int64_t groups[] = { 5000 };
+	r->f.c.sec.run_as_user = (struct opt_i64){true, 4242};
+	int64_t groups[] = {5000};
 	r->f.c.sec.supplemental_groups = groups;
 	r->f.c.sec.n_supplemental_groups = 1;
 	r->f.c.sec.readonly_rootfs = true;
 	(void)config_set_str(&r->f.c.mounts[0].container_path, "/data");
-	free(run(r, (const char *const[]){ "chmod", "0777", r->f.root, NULL }, 0));
+	free(run(r, (const char *const[]){"chmod", "0777", r->f.root, NULL}, 0));
 	make_spec(&r->f);
 	write_bundle(r);
 	out = run_bundle(r, runtime);
@@ -306,8 +311,10 @@ static void crun_privileged(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(runc_restricted), cmocka_unit_test(runc_privileged), cmocka_unit_test(crun_restricted),
-		cmocka_unit_test(crun_privileged),
+	    cmocka_unit_test(runc_restricted),
+	    cmocka_unit_test(runc_privileged),
+	    cmocka_unit_test(crun_restricted),
+	    cmocka_unit_test(crun_privileged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

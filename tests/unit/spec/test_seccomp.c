@@ -53,8 +53,11 @@ static enum scmp_compare op_of(const char *s)
 	static const struct {
 		const char *n;
 		enum scmp_compare c;
-	} ops[] = { { "SCMP_CMP_EQ", SCMP_CMP_EQ }, { "SCMP_CMP_NE", SCMP_CMP_NE }, { "SCMP_CMP_LT", SCMP_CMP_LT },
-		    { "SCMP_CMP_GT", SCMP_CMP_GT }, { "SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ } };
+	} ops[] = {{"SCMP_CMP_EQ", SCMP_CMP_EQ},
+		   {"SCMP_CMP_NE", SCMP_CMP_NE},
+		   {"SCMP_CMP_LT", SCMP_CMP_LT},
+		   {"SCMP_CMP_GT", SCMP_CMP_GT},
+		   {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
 		if (str_eq(s, ops[i].n))
@@ -82,9 +85,9 @@ static scmp_filter_ctx filter_of(const struct json_object *oci)
 		for (; args && n < json_object_array_length(args); n++) {
 			const struct json_object *a = json_object_array_get_idx(args, n);
 
-			cmp[n] = (struct scmp_arg_cmp){ (unsigned)json_int(a, "index", 0), op_of(json_str(a, "op")),
-							json_object_get_uint64(json_get(a, "value")),
-							json_object_get_uint64(json_get(a, "valueTwo")) };
+			cmp[n] = (struct scmp_arg_cmp){(unsigned)json_int(a, "index", 0), op_of(json_str(a, "op")),
+						       json_object_get_uint64(json_get(a, "value")),
+						       json_object_get_uint64(json_get(a, "valueTwo"))};
 		}
 		for (size_t j = 0; action != dflt && j < json_object_array_length(names); j++) {
 			const char *s = json_object_get_string(json_object_array_get_idx(names, j));
@@ -203,18 +206,22 @@ static void conversion(void **state)
 	(void)state;
 	o = convert("{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"mkdir\",\"no_such_call\"],"
 		    "\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":13},{\"name\":\"rmdir\",\"action\":\"SCMP_ACT_KILL\"},"
-		    "{\"names\":[\"no_such_call\"],\"action\":\"SCMP_ACT_KILL\"}]}", 0);
+		    "{\"names\":[\"no_such_call\"],\"action\":\"SCMP_ACT_KILL\"}]}",
+		    0);
 	assert_int_equal(json_object_array_length(json_arr(o, "syscalls")), 2);
 	assert_true(has_row(o, "mkdir", "SCMP_ACT_ERRNO") && !has_row(o, "no_such_call", "SCMP_ACT_ERRNO"));
 	assert_null(json_get(o, "architectures"));
 	(void)json_object_put(o);
 	/* includes need all of their capabilities, excludes one; kernels compare as numbers. */
 	o = convert("{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":["
-		    "{\"names\":[\"chroot\"],\"action\":\"SCMP_ACT_ALLOW\",\"includes\":{\"caps\":[\"CAP_SYS_CHROOT\",\"CAP_SYS_ADMIN\"]}},"
-		    "{\"names\":[\"acct\"],\"action\":\"SCMP_ACT_ALLOW\",\"excludes\":{\"caps\":[\"CAP_SYS_CHROOT\",\"CAP_SYS_ADMIN\"]}},"
+		    "{\"names\":[\"chroot\"],\"action\":\"SCMP_ACT_ALLOW\",\"includes\":{\"caps\":[\"CAP_SYS_CHROOT\","
+		    "\"CAP_SYS_ADMIN\"]}},"
+		    "{\"names\":[\"acct\"],\"action\":\"SCMP_ACT_ALLOW\",\"excludes\":{\"caps\":[\"CAP_SYS_CHROOT\","
+		    "\"CAP_SYS_ADMIN\"]}},"
 		    "{\"names\":[\"bpf\"],\"action\":\"SCMP_ACT_ALLOW\",\"includes\":{\"minKernel\":\"4.8\"}},"
 		    "{\"names\":[\"sync\"],\"action\":\"SCMP_ACT_ALLOW\",\"includes\":{\"minKernel\":\"99.0\"}},"
-		    "{\"names\":[\"idle\"],\"action\":\"SCMP_ACT_ALLOW\",\"includes\":{\"arches\":[\"none\"]}}]}", CAP_BIT(18));
+		    "{\"names\":[\"idle\"],\"action\":\"SCMP_ACT_ALLOW\",\"includes\":{\"arches\":[\"none\"]}}]}",
+		    CAP_BIT(18));
 	assert_false(has_row(o, "chroot", "SCMP_ACT_ALLOW"));
 	assert_false(has_row(o, "acct", "SCMP_ACT_ALLOW"));
 	assert_true(has_row(o, "bpf", "SCMP_ACT_ALLOW"));
@@ -226,14 +233,17 @@ static void conversion(void **state)
 static void bad_profiles(void **state)
 {
 	static const char *const bad[] = {
-		"", "[]", "{}", "{\"defaultAction\":\"SCMP_ACT_WHAT\"}",
-		"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"architectures\":[\"SCMP_ARCH_Z80\"]}",
-		"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[1]}",
-		"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"action\":\"SCMP_ACT_ALLOW\"}]}",
-		"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[1],\"action\":\"SCMP_ACT_ALLOW\"}]}",
-		"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"read\"],\"action\":\"X\"}]}",
-		"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"read\"],\"action\":\"SCMP_ACT_LOG\","
-		"\"args\":[{\"index\":6,\"op\":\"SCMP_CMP_EQ\"}]}]}",
+	    "",
+	    "[]",
+	    "{}",
+	    "{\"defaultAction\":\"SCMP_ACT_WHAT\"}",
+	    "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"architectures\":[\"SCMP_ARCH_Z80\"]}",
+	    "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[1]}",
+	    "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"action\":\"SCMP_ACT_ALLOW\"}]}",
+	    "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[1],\"action\":\"SCMP_ACT_ALLOW\"}]}",
+	    "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"read\"],\"action\":\"X\"}]}",
+	    "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"read\"],\"action\":\"SCMP_ACT_LOG\","
+	    "\"args\":[{\"index\":6,\"op\":\"SCMP_CMP_EQ\"}]}]}",
 	};
 	char dir[] = "/tmp/crio-seccomp-XXXXXX", path[64];
 	struct json_object *p = NULL;
@@ -257,7 +267,7 @@ static void bad_profiles(void **state)
 
 static void choices(void **state)
 {
-	struct security_profile p = { .localhost_ref = (char *)"" };
+	struct security_profile p = {.localhost_ref = (char *)""};
 	struct json_object *o = NULL;
 	crio_err err = ERR_INIT;
 	char *ref = NULL;
@@ -285,8 +295,8 @@ static void choices(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(builtin_rows), cmocka_unit_test(builtin_in_kernel), cmocka_unit_test(conversion),
-		cmocka_unit_test(bad_profiles), cmocka_unit_test(choices),
+	    cmocka_unit_test(builtin_rows), cmocka_unit_test(builtin_in_kernel), cmocka_unit_test(conversion),
+	    cmocka_unit_test(bad_profiles), cmocka_unit_test(choices),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,7 @@
 #include "core/lifecycle/clamp.h"
 #include "core/lifecycle/mounts.h"
 
-static const struct clamp rich = { .bounding = UINT64_MAX, .sys_resource = true };
+static const struct clamp rich = {.bounding = UINT64_MAX, .sys_resource = true};
 
 static int setup(void **state)
 {
@@ -118,7 +118,7 @@ static void gomaxprocs(void **state)
 static void users(void **state)
 {
 	struct fixture *f = *state;
-	int64_t extra[] = { 7, 5000, 8 };
+	int64_t extra[] = {7, 5000, 8};
 	struct stat st;
 	char p[256];
 
@@ -131,9 +131,9 @@ static void users(void **state)
 	assert_null(mount_at(f->spec, "/etc/passwd"));
 	f->c.sec.supplemental_groups = extra;
 	f->c.sec.n_supplemental_groups = 3;
-	f->c.sec.run_as_group = (struct opt_i64){ true, 99 };
+	f->c.sec.run_as_group = (struct opt_i64){true, 99};
 	refuse_spec(f, CRIO_E_INVALID, "user group is specified without user or username");
-	f->c.sec.run_as_user = (struct opt_i64){ true, 1000 };
+	f->c.sec.run_as_user = (struct opt_i64){true, 1000};
 	make_spec(f);
 	assert_string_equal(str_at(f, "process.user.gid"), "99");
 	assert_string_equal(joined(f->spec, "process.user.additionalGids"), "99 5000 5001 7 8");
@@ -162,12 +162,13 @@ static void users(void **state)
 static void capabilities(void **state)
 {
 	struct fixture *f = *state;
-	const struct clamp poor = { .bounding = CAP_BIT(0) | CAP_BIT(13), .sys_resource = false };
+	const struct clamp poor = {.bounding = CAP_BIT(0) | CAP_BIT(13), .sys_resource = false};
 
 	make_spec(f);
-	assert_string_equal(joined(f->spec, "process.capabilities.bounding"),
-			    "CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_FSETID CAP_KILL CAP_SETGID CAP_SETUID CAP_SETPCAP "
-			    "CAP_NET_BIND_SERVICE");
+	assert_string_equal(
+	    joined(f->spec, "process.capabilities.bounding"),
+	    "CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_FSETID CAP_KILL CAP_SETGID CAP_SETUID CAP_SETPCAP "
+	    "CAP_NET_BIND_SERVICE");
 	assert_string_equal(joined(f->spec, "process.capabilities.inheritable"), "");
 	assert_string_equal(joined(f->spec, "process.capabilities.ambient"), "");
 	set_list(&f->c.sec.cap_add, "NET_RAW");
@@ -185,8 +186,9 @@ static void capabilities(void **state)
 static void baseline_mounts(void **state)
 {
 	struct fixture *f = *state;
-	static const char *const order[] = { "/proc", "/dev", "/dev/pts", "/dev/mqueue", "/sys", "/sys/fs/cgroup", "/dev/shm",
-					     "/etc/resolv.conf", "/etc/hostname", "/a", "/data/x" };
+	static const char *const order[] = {"/proc",	      "/dev",	  "/dev/pts",	      "/dev/mqueue",   "/sys",
+					    "/sys/fs/cgroup", "/dev/shm", "/etc/resolv.conf", "/etc/hostname", "/a",
+					    "/data/x"};
 	struct json_object *arr;
 
 	(void)add_mount(f, "/tmp", "/data//x/");
@@ -199,8 +201,10 @@ static void baseline_mounts(void **state)
 	assert_string_equal(joined(mount_at(f->spec, "/sys"), "options"), "nosuid noexec nodev ro");
 	assert_string_equal(joined(mount_at(f->spec, "/etc/resolv.conf"), "options"), "rw bind nodev nosuid noexec");
 	assert_string_equal(joined(mount_at(f->spec, "/a"), "options"), "rbind rprivate rw bind");
-	assert_non_null(strstr(ann(f, "io.kubernetes.cri-o.Volumes"), "\"container_path\":\"/data//x/\",\"host_path\":\"/tmp\","
-			       "\"readonly\":false,\"recursive_read_only\":false,\"propagation\":0,\"selinux_relabel\":false"));
+	assert_non_null(
+	    strstr(ann(f, "io.kubernetes.cri-o.Volumes"),
+		   "\"container_path\":\"/data//x/\",\"host_path\":\"/tmp\","
+		   "\"readonly\":false,\"recursive_read_only\":false,\"propagation\":0,\"selinux_relabel\":false"));
 	f->c.sec.readonly_rootfs = true;
 	make_spec(f);
 	assert_string_equal(str_at(f, "root.readonly"), "true");
@@ -262,7 +266,8 @@ static void requested_mounts(void **state)
 	refuse_spec(f, CRIO_E_INVALID, "idmap");
 	f->a.runtime_idmap = true;
 	make_spec(f);
-	assert_int_equal(json_int(json_object_array_get_idx(json_arr(mount_at(f->spec, "/x"), "uidMappings"), 0), "size", 0), 65536);
+	assert_int_equal(
+	    json_int(json_object_array_get_idx(json_arr(mount_at(f->spec, "/x"), "uidMappings"), 0), "size", 0), 65536);
 }
 
 static void sharing(void **state)
@@ -332,7 +337,7 @@ static void hostile_root(void **state)
 	assert_int_equal(lstat(made, &st), -1);
 	(void)snprintf(made, sizeof(made), "%s%s/mtab", f->root, outside);
 	assert_int_equal(lstat(made, &st), 0);
-	f->c.sec.run_as_user = (struct opt_i64){ true, 4242 };
+	f->c.sec.run_as_user = (struct opt_i64){true, 4242};
 	make_spec(f);
 	assert_null(mount_at(f->spec, "/etc/passwd"));
 }
@@ -367,8 +372,9 @@ static void namespaces(void **state)
 
 	make_spec(f);
 	text = json_text(json_path(f->spec, "linux.namespaces"));
-	assert_non_null(strstr(text, "{\"type\":\"pid\"},{\"type\":\"network\",\"path\":\"/run/netns/x\"},{\"type\":\"ipc\",\"path\":"
-				     "\"/run/ipcns/x\"},{\"type\":\"uts\",\"path\":\"/run/utsns/x\"},{\"type\":\"mount\"}"));
+	assert_non_null(strstr(
+	    text, "{\"type\":\"pid\"},{\"type\":\"network\",\"path\":\"/run/netns/x\"},{\"type\":\"ipc\",\"path\":"
+		  "\"/run/ipcns/x\"},{\"type\":\"uts\",\"path\":\"/run/utsns/x\"},{\"type\":\"mount\"}"));
 	free(text);
 	assert_string_equal(str_at(f, "hostname"), "web-0");
 	f->c.sec.ns.pid = NS_POD;
@@ -400,7 +406,7 @@ static void resources(void **state)
 {
 	struct fixture *f = *state;
 	struct resources *r = &f->c.resources, got;
-	const struct clamp poor = { .bounding = UINT64_MAX, .oom_score_adj = 50 };
+	const struct clamp poor = {.bounding = UINT64_MAX, .oom_score_adj = 50};
 	char *update = NULL;
 
 	r->set = true;
@@ -421,7 +427,8 @@ static void resources(void **state)
 	if (cgroup_facts()->has_pids)
 		assert_string_equal(str_at(f, "linux.resources.pids.limit"), "77");
 	assert_string_equal(str_at(f, "process.oomScoreAdj"), "-997");
-	assert_string_equal(str_at(f, "linux.cgroupsPath"), "/pod1/crio-1111111111111111111111111111111111111111111111111111111111111111");
+	assert_string_equal(str_at(f, "linux.cgroupsPath"),
+			    "/pod1/crio-1111111111111111111111111111111111111111111111111111111111111111");
 	clamp_set_for_test(&poor);
 	make_spec(f);
 	assert_string_equal(str_at(f, "process.oomScoreAdj"), "50");
@@ -452,14 +459,17 @@ static void resources(void **state)
 static void workloads(void **state)
 {
 	struct fixture *f = *state;
-	struct conf_workload w = { .name = (char *)"w", .activation_annotation = (char *)"a", .annotation_prefix = (char *)"my.w",
-				   .resources = { .cpushares = 100, .cpuset = (char *)"0-1" } };
+	struct conf_workload w = {.name = (char *)"w",
+				  .activation_annotation = (char *)"a",
+				  .annotation_prefix = (char *)"my.w",
+				  .resources = {.cpushares = 100, .cpuset = (char *)"0-1"}};
 
 	f->a.workload = &w;
 	make_spec(f);
 	assert_string_equal(str_at(f, "linux.resources.cpu.shares"), "100");
 	assert_string_equal(str_at(f, "linux.resources.cpu.cpus"), "0-1");
-	assert_int_equal(kvs_set(&f->pod.annotations, "my.w/main", "{\"cpushares\": 300, \"cpuset\": \"1\", \"cpulimit\": 500}"), 0);
+	assert_int_equal(
+	    kvs_set(&f->pod.annotations, "my.w/main", "{\"cpushares\": 300, \"cpuset\": \"1\", \"cpulimit\": 500}"), 0);
 	make_spec(f);
 	assert_string_equal(str_at(f, "linux.resources.cpu.shares"), "300");
 	assert_string_equal(str_at(f, "linux.resources.cpu.cpus"), "1");
@@ -515,9 +525,10 @@ static void limits(void **state)
 
 	set_list(&f->conf->runtime.default_ulimits, "nofile=1024:2048 core=-1");
 	make_spec(f);
-	assert_string_equal(joined(f->spec, "process.rlimits"),
-			    "{ \"type\": \"RLIMIT_NOFILE\", \"hard\": 2048, \"soft\": 1024 } { \"type\": \"RLIMIT_CORE\", \"hard\": "
-			    "18446744073709551615, \"soft\": 18446744073709551615 }");
+	assert_string_equal(
+	    joined(f->spec, "process.rlimits"),
+	    "{ \"type\": \"RLIMIT_NOFILE\", \"hard\": 2048, \"soft\": 1024 } { \"type\": \"RLIMIT_CORE\", \"hard\": "
+	    "18446744073709551615, \"soft\": 18446744073709551615 }");
 	set_list(&f->conf->runtime.default_ulimits, "nofile=9:2");
 	refuse_spec(f, CRIO_E_INVALID, "default_ulimits");
 }
@@ -535,19 +546,22 @@ static void devices(void **state)
 	assert_string_equal(d.permissions, "rw");
 	assert_int_equal(device_parse("/dev/a:r", buf, sizeof(buf), &d, NULL), 0);
 	assert_string_equal(d.permissions, "r");
-	for (const char *const *bad = (const char *const[]){ "/dev/a:/etc/b", "/dev/a:/dev/b:rr", "/dev/a:x", "a", "/dev/../etc",
-							     "/dev/a:/dev/b:r:w", NULL }; *bad; bad++)
+	for (const char *const *bad = (const char *const[]){"/dev/a:/etc/b", "/dev/a:/dev/b:rr", "/dev/a:x", "a",
+							    "/dev/../etc", "/dev/a:/dev/b:r:w", NULL};
+	     *bad; bad++)
 		assert_int_equal(device_parse(*bad, buf, sizeof(buf), &d, NULL), CRIO_E_INVALID);
 	set_list(&f->conf->runtime.additional_devices, "/dev/null:/dev/mynull:rw");
 	assert_int_equal(kvs_set(&f->pod.annotations, "devices.crio.io", "/dev/zero"), 0);
 	set_list(&f->conf->runtime.allowed_devices, "/dev/zero");
 	f->c.devices = calloc(1, sizeof(*f->c.devices));
 	f->c.n_devices = 1;
-	f->c.devices[0] = (struct device_config){ strdup("/dev/full2"), strdup("/dev/full"), strdup("r") };
+	f->c.devices[0] = (struct device_config){strdup("/dev/full2"), strdup("/dev/full"), strdup("r")};
 	make_spec(f);
 	assert_int_equal(json_object_array_length(json_path(f->spec, "linux.devices")), 3);
-	assert_string_equal(json_str(json_object_array_get_idx(json_path(f->spec, "linux.devices"), 0), "path"), "/dev/mynull");
-	assert_string_equal(json_str(json_object_array_get_idx(json_path(f->spec, "linux.devices"), 2), "path"), "/dev/full2");
+	assert_string_equal(json_str(json_object_array_get_idx(json_path(f->spec, "linux.devices"), 0), "path"),
+			    "/dev/mynull");
+	assert_string_equal(json_str(json_object_array_get_idx(json_path(f->spec, "linux.devices"), 2), "path"),
+			    "/dev/full2");
 	assert_int_equal(json_object_array_length(json_path(f->spec, "linux.resources.devices")), 4);
 	set_list(&f->conf->runtime.allowed_devices, "/dev/fuse");
 	refuse_spec(f, CRIO_E_DENIED, "not in allowed_devices");
@@ -570,7 +584,8 @@ static void written_annotations(void **state)
 	assert_string_equal(ann(f, "io.kubernetes.cri-o.ContainerID"), f->a.id);
 	assert_string_equal(ann(f, "io.kubernetes.cri-o.ContainerType"), "container");
 	assert_string_equal(ann(f, "io.kubernetes.cri-o.Metadata"), "{\"name\":\"main\",\"attempt\":2}");
-	assert_string_equal(ann(f, "io.kubernetes.cri-o.Labels"), "{\"a\":\"1\",\"b\":\"2\",\"run.oci.keep_original_groups\":\"1\"}");
+	assert_string_equal(ann(f, "io.kubernetes.cri-o.Labels"),
+			    "{\"a\":\"1\",\"b\":\"2\",\"run.oci.keep_original_groups\":\"1\"}");
 	assert_string_equal(ann(f, "io.kubernetes.cri-o.Created"), "2023-11-14T22:13:20.000000001Z");
 	assert_string_equal(ann(f, "io.kubernetes.cri-o.Image"), "busybox");
 	assert_string_equal(ann(f, "io.kubernetes.cri-o.ImageName"), "docker.io/library/busybox:latest");
@@ -596,7 +611,7 @@ static void pods(void **state)
 {
 	struct fixture *f = *state;
 	crio_err err = ERR_INIT;
-	struct port_mapping port = { PROTO_UDP, 53, 5353, (char *)"127.0.0.1" };
+	struct port_mapping port = {PROTO_UDP, 53, 5353, (char *)"127.0.0.1"};
 
 	f->a.spoofed = true;
 	f->a.name = "k8s_POD_web_default_u-1_0";
@@ -610,13 +625,15 @@ static void pods(void **state)
 	assert_string_equal(ann(f, "io.kubernetes.cri-o.ContainerType"), "sandbox");
 	assert_string_equal(ann(f, "io.kubernetes.cri-o.SandboxID"), f->a.pod_id);
 	assert_string_equal(ann(f, "io.kubernetes.cri-o.ContainerName"), f->a.name);
-	assert_string_equal(ann(f, "io.kubernetes.cri-o.Metadata"), "{\"name\":\"web\",\"uid\":\"u-1\",\"namespace\":\"default\"}");
+	assert_string_equal(ann(f, "io.kubernetes.cri-o.Metadata"),
+			    "{\"name\":\"web\",\"uid\":\"u-1\",\"namespace\":\"default\"}");
 	assert_string_equal(ann(f, "io.kubernetes.cri-o.NamespaceOptions"), "{\"pid\":1}");
 	assert_string_equal(ann(f, "io.kubernetes.cri-o.PortMappings"),
 			    "[{\"HostPort\":5353,\"ContainerPort\":53,\"Protocol\":\"UDP\",\"HostIP\":\"127.0.0.1\"}]");
-	assert_string_equal(ann(f, "io.kubernetes.cri-o.Labels"),
-			    "{\"app\":\"web\",\"io.kubernetes.container.name\":\"POD\",\"io.kubernetes.pod.name\":\"web\","
-			    "\"io.kubernetes.pod.namespace\":\"default\",\"io.kubernetes.pod.uid\":\"u-1\"}");
+	assert_string_equal(
+	    ann(f, "io.kubernetes.cri-o.Labels"),
+	    "{\"app\":\"web\",\"io.kubernetes.container.name\":\"POD\",\"io.kubernetes.pod.name\":\"web\","
+	    "\"io.kubernetes.pod.namespace\":\"default\",\"io.kubernetes.pod.uid\":\"u-1\"}");
 	assert_string_equal(ann(f, "spoofed.crio.io"), "true");
 	assert_string_equal(ann(f, "io.kubernetes.cri-o.CNIResult"), "");
 	assert_string_equal(ann(f, "pod-linux-overhead.crio.io"), "null");
@@ -646,9 +663,10 @@ static void systemd_inside(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(arguments), T(environment), T(gomaxprocs), T(users), T(capabilities), T(baseline_mounts), T(requested_mounts), T(sharing),
-		T(hostile_root), T(image_volumes), T(namespaces), T(resources), T(workloads), T(security), T(limits), T(devices),
-		T(written_annotations), T(pods), T(systemd_inside),
+	    T(arguments),	T(environment),		T(gomaxprocs), T(users),	  T(capabilities),
+	    T(baseline_mounts), T(requested_mounts),	T(sharing),    T(hostile_root),	  T(image_volumes),
+	    T(namespaces),	T(resources),		T(workloads),  T(security),	  T(limits),
+	    T(devices),		T(written_annotations), T(pods),       T(systemd_inside),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,7 +74,8 @@ static void bad_input(void **state)
 	put_file(f, "/etc/passwd", "1234:x:0:0::/:/bin/sh\nroot:x:0:0::/root:\n");
 	expect(f, "1234", 1234, 0, 0);
 	/* An entry whose ids do not fit is no entry. */
-	put_file(f, "/etc/passwd", "big:x:4294967296:0::/:\nneg:x:-1:0::/:\nhex:x:0x10:0::/:\nshort:x:5\nok:x:5:6::/:\n");
+	put_file(f, "/etc/passwd",
+		 "big:x:4294967296:0::/:\nneg:x:-1:0::/:\nhex:x:0x10:0::/:\nshort:x:5\nok:x:5:6::/:\n");
 	refuse(f, "big", "no user");
 	refuse(f, "neg", "no user");
 	refuse(f, "hex", "no user");
@@ -164,10 +165,10 @@ static void make_files(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(resolve, setup, teardown),
-		cmocka_unit_test_setup_teardown(bad_input, setup, teardown),
-		cmocka_unit_test_setup_teardown(hostile_files, setup, teardown),
-		cmocka_unit_test_setup_teardown(make_files, setup, teardown),
+	    cmocka_unit_test_setup_teardown(resolve, setup, teardown),
+	    cmocka_unit_test_setup_teardown(bad_input, setup, teardown),
+	    cmocka_unit_test_setup_teardown(hostile_files, setup, teardown),
+	    cmocka_unit_test_setup_teardown(make_files, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
