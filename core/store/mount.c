@@ -191,7 +191,7 @@ static char *shared_dir(const struct crio_mount_row *row)
 	return strdup("/");
 }
 
-static int mount_old(const struct crio_mount_row *row, const char *path, crio_err *err)
+int mount_row_old(const struct crio_mount_row *row, const char *path, crio_err *err)
 {
 	cleanup_buf struct buf b = BUF_INIT;
 	cleanup_free char *dir = shared_dir(row);
@@ -259,7 +259,7 @@ static int mount_row(const struct crio_mount_row *row, const char *path, crio_er
 		if (str_eq(row->type, "overlay"))
 			atomic_store(&use_old, true);
 	}
-	return mount_old(row, path, err);
+	return mount_row_old(row, path, err);
 }
 
 int mount_rows(const struct crio_mount_rows *rows, const char *path, crio_err *err)

@@ -199,6 +199,8 @@ int mnt_unmount(struct store *s, crio_call *call, const char *layer, bool force,
 void mnt_forget(struct store *s, const char *layer);
 /* Mounts the rows over each other at path. */
 int mount_rows(const struct crio_mount_rows *rows, const char *path, crio_err *err);
+/* One row with mount(2), for kernels without the new way. */
+int mount_row_old(const struct crio_mount_row *row, const char *path, crio_err *err);
 
 /* ---- recovery (recover.c) ---- */
 int store_recover(struct store *s, crio_call *call, crio_err *err);

@@ -145,6 +145,10 @@ void store_close(struct store *s)
 	for (int k = 0; k < T_KINDS; k++)
 		table_release(&s->t[k]);
 	mnts_release(s);
+	for (struct busy *b = s->busy; b; b = s->busy) {
+		s->busy = b->next;
+		free(b);
+	}
 	(void)safe_close(s->owner_fd);
 	(void)safe_close(s->journal_fd);
 	plugin_inst_unref(s->inst);

@@ -100,10 +100,26 @@ static void copy_module(const char *plugin)
 		DIE("cannot write %s\n", to);
 }
 
+static void start_host(void)
+{
+	static char mod[96], opts[96], state[96], run[96];
+	crio_err err = ERR_INIT;
+
+	(void)snprintf(mod, sizeof(mod), "%s/plugins", ground.dir);
+	(void)snprintf(opts, sizeof(opts), "%s/none", ground.dir);
+	(void)snprintf(state, sizeof(state), "%s/state", ground.dir);
+	(void)snprintf(run, sizeof(run), "%s/run", ground.dir);
+	if (loop_new(&ground.loop, &err) < 0 || workers_new(&ground.workers, &err) < 0)
+		DIE("%s\n", err_text(&err));
+	struct plugins_args a = { mod, opts, state, run, NULL, ground.loop, ground.workers };
+	if (plugins_new(&a, &ground.plugins, &err) < 0)
+		DIE("%s\n", err_text(&err));
+	ground.call = call_new("test", CALL_NO_DEADLINE);
+}
+
 void ground_enter(const char *driver)
 {
 	static const char *const dirs[] = { "plugins/storage", "state", "run" };
-	static char mod[96], opts[96], state[96], run[96];
 	crio_err err = ERR_INIT;
 
 	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0)
@@ -127,16 +143,14 @@ void ground_enter(const char *driver)
 			DIE("%s\n", err_text(&err));
 	}
 	copy_module(driver);
-	(void)snprintf(mod, sizeof(mod), "%s/plugins", ground.dir);
-	(void)snprintf(opts, sizeof(opts), "%s/none", ground.dir);
-	(void)snprintf(state, sizeof(state), "%s/state", ground.dir);
-	(void)snprintf(run, sizeof(run), "%s/run", ground.dir);
-	if (loop_new(&ground.loop, &err) < 0 || workers_new(&ground.workers, &err) < 0)
-		DIE("%s\n", err_text(&err));
-	struct plugins_args a = { mod, opts, state, run, NULL, ground.loop, ground.workers };
-	if (plugins_new(&a, &ground.plugins, &err) < 0)
-		DIE("%s\n", err_text(&err));
-	ground.call = call_new("test", CALL_NO_DEADLINE);
+	start_host();
+}
+
+void ground_share(const char *driver, const char *dir)
+{
+	ground.driver = driver;
+	(void)snprintf(ground.dir, sizeof(ground.dir), "%s", dir);
+	start_host();
 }
 
 void ground_leave(void)

@@ -37,6 +37,8 @@ extern struct ground ground;
 
 /* Before any thread. driver: "overlay", or "btrfs" (then dir is a btrfs on a loop device). */
 void ground_enter(const char *driver);
+/* A second program on the directory of one that did. */
+void ground_share(const char *driver, const char *dir);
 void ground_leave(void);
 
 /* Fails the test with the error's text unless code is 0. */
