@@ -694,7 +694,7 @@ static void *one_pod(void *arg)
 
 static void at_once(void **state)
 {
-	static char ids[PODS][8];
+	static char ids[PODS][16];
 	struct pod_net pods[PODS];
 	pthread_t t[PODS];
 
