@@ -23,9 +23,9 @@ static const struct ns_row {
 	const char *dir;
 	int flag;
 } ns_rows[NS_KIND_COUNT] = {
-	[NS_KIND_NET] = { "net", "netns", CLONE_NEWNET },
-	[NS_KIND_IPC] = { "ipc", "ipcns", CLONE_NEWIPC },
-	[NS_KIND_UTS] = { "uts", "utsns", CLONE_NEWUTS },
+    [NS_KIND_NET] = {"net", "netns", CLONE_NEWNET},
+    [NS_KIND_IPC] = {"ipc", "ipcns", CLONE_NEWIPC},
+    [NS_KIND_UTS] = {"uts", "utsns", CLONE_NEWUTS},
 };
 
 char *netns_path(const char *dir, enum ns_kind kind, const char *name)
@@ -53,7 +53,7 @@ static bool is_nsfs(int fd)
 
 static int loopback_up(crio_err *err)
 {
-	struct ifreq req = { .ifr_name = "lo" };
+	struct ifreq req = {.ifr_name = "lo"};
 	cleanup_close int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	/* A kernel without IPv4 still has the ioctl on other families. */
@@ -220,7 +220,7 @@ static int pin_file(struct job *j, enum ns_kind kind, crio_err *err)
 
 int netns_create(const struct netns_args *args, crio_err *err)
 {
-	struct job j = { .args = args };
+	struct job j = {.args = args};
 	int r = args_check(args, err);
 
 	for (int k = 0; r == 0 && k < NS_KIND_COUNT; k++) {
@@ -252,7 +252,8 @@ static int unpin(const char *path, crio_err *err)
 		if (r < 0)
 			return r;
 	}
-	return err_set(err, CRIO_E_PRECONDITION, "%s has more than %d mounts on it: unmount them by hand", path, STACKED_MAX);
+	return err_set(err, CRIO_E_PRECONDITION, "%s has more than %d mounts on it: unmount them by hand", path,
+		       STACKED_MAX);
 }
 
 int ns_remove(const char *path, crio_err *err)
@@ -265,7 +266,8 @@ int ns_remove(const char *path, crio_err *err)
 	if (lstat(path, &st) < 0)
 		return errno == ENOENT || errno == ENOTDIR ? 0 : err_errno(err, errno, "look at %s", path);
 	if (!S_ISREG(st.st_mode) || st.st_size != 0)
-		return err_set(err, CRIO_E_PRECONDITION, "%s is neither a pinned namespace nor an empty file: not removed", path);
+		return err_set(err, CRIO_E_PRECONDITION,
+			       "%s is neither a pinned namespace nor an empty file: not removed", path);
 	return fs_unlink(path, err);
 }
 
@@ -295,7 +297,8 @@ int ns_open(const char *path, enum ns_kind kind, crio_err *err)
 	if (at < 0)
 		return err_errno(err, errno, "open namespace %s", path);
 	if (!is_nsfs(at))
-		return err_set(err, CRIO_E_PRECONDITION, "%s is not a pinned namespace (left over from before a reboot?)", path);
+		return err_set(err, CRIO_E_PRECONDITION,
+			       "%s is not a pinned namespace (left over from before a reboot?)", path);
 	(void)snprintf(proc, sizeof(proc), "/proc/thread-self/fd/%d", at);
 	fd = open(proc, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)

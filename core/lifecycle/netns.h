@@ -14,14 +14,15 @@
 enum ns_kind { NS_KIND_NET, NS_KIND_IPC, NS_KIND_UTS, NS_KIND_COUNT };
 
 struct netns_args {
-	const char *dir;            /* namespaces_dir; made 0755 when missing */
-	const char *name;           /* of the pins: a single path component, usually uuid_new() */
-	bool net, ipc, uts;         /* which to make; the others stay the host's */
-	const char *hostname;       /* for the new UTS namespace; "" or NULL: leave */
-	const struct kvs *sysctls;  /* may be NULL; each is checked with sysctl_check against net and ipc above */
+	const char *dir;	   /* namespaces_dir; made 0755 when missing */
+	const char *name;	   /* of the pins: a single path component, usually uuid_new() */
+	bool net, ipc, uts;	   /* which to make; the others stay the host's */
+	const char *hostname;	   /* for the new UTS namespace; "" or NULL: leave */
+	const struct kvs *sysctls; /* may be NULL; each is checked with sysctl_check against net and ipc above */
 };
 
-/* "<dir>/netns/<name>", the caller's; NULL without memory. Known before netns_create, so that an intent can be recorded. */
+/* "<dir>/netns/<name>", the caller's; NULL without memory. Known before netns_create, so that an intent can be
+ * recorded. */
 char *netns_path(const char *dir, enum ns_kind kind, const char *name);
 
 /* Makes the namespaces asked for. On failure nothing is left. CRIO_E_INVALID for a bad name, host name or sysctl (also
@@ -37,7 +38,10 @@ int ns_remove(const char *path, crio_err *err);
 /* Opens a pin read-only. NOT_FOUND when there is nothing; PRECONDITION when it is not a namespace of that kind (a plain
  * file left over by a reboot). The fd is the caller's. */
 int ns_open(const char *path, enum ns_kind kind, crio_err *err);
-static inline int netns_open(const char *path, crio_err *err) { return ns_open(path, NS_KIND_NET, err); }
+static inline int netns_open(const char *path, crio_err *err)
+{
+	return ns_open(path, NS_KIND_NET, err);
+}
 /* Does path hold a namespace of that kind now? */
 bool ns_is(const char *path, enum ns_kind kind);
 /* Does the fd name the namespace the daemon itself is in? Negative code when it cannot be told. */
@@ -49,7 +53,8 @@ int ns_is_own(int fd, enum ns_kind kind, crio_err *err);
  * ("net.ipv4.conf.eth0.forwarding", "net/ipv4/conf/eth0.100/forwarding"). CRIO_E_INVALID names the sysctl and the rule.
  */
 int sysctl_check(const char *name, const char *value, bool own_net, bool own_ipc, crio_err *err);
-/* "name=value", as in default_sysctls, into m; "" is skipped. No spaces around either. The allow-list is checked too. */
+/* "name=value", as in default_sysctls, into m; "" is skipped. No spaces around either. The allow-list is checked too.
+ */
 int sysctl_parse(const char *text, struct kvs *m, crio_err *err);
 
 #endif

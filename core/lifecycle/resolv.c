@@ -20,10 +20,12 @@ static int words_check(const struct strv *l, const char *what, crio_err *err)
 		const char *w = l->v[i];
 
 		if (!*w || strlen(w) > WORD_MAX)
-			return err_set(err, CRIO_E_INVALID, "DNS %s %zu is empty or longer than %d bytes", what, i, WORD_MAX);
+			return err_set(err, CRIO_E_INVALID, "DNS %s %zu is empty or longer than %d bytes", what, i,
+				       WORD_MAX);
 		for (; *w; w++) {
 			if ((unsigned char)*w <= 0x20 || (unsigned char)*w == 0x7f)
-				return err_set(err, CRIO_E_INVALID, "DNS %s %zu has a space or control character in it", what, i);
+				return err_set(err, CRIO_E_INVALID, "DNS %s %zu has a space or control character in it",
+					       what, i);
 		}
 	}
 	return 0;
@@ -68,8 +70,8 @@ static int resolv_host(const char *host_path, char **ret, crio_err *err)
 	return 0;
 }
 
-int resolv_text(const struct strv *servers, const struct strv *searches, const struct strv *options, const char *host_path,
-		char **ret, crio_err *err)
+int resolv_text(const struct strv *servers, const struct strv *searches, const struct strv *options,
+		const char *host_path, char **ret, crio_err *err)
 {
 	cleanup_buf struct buf b = BUF_INIT;
 	int r = words_check(servers, "server", err);
@@ -97,9 +99,10 @@ int hostname_check(const char *name, crio_err *err)
 		return err_set(err, CRIO_E_INVALID, "host name of %zu bytes: 1 to %d are allowed", n, HOSTNAME_MAX);
 	for (const char *p = name; *p; p++) {
 		if (!isalnum((unsigned char)*p) && !strchr("-._", *p))
-			return err_set(err, CRIO_E_INVALID,
-				       "host name has a byte 0x%02x in it: letters, digits, '-', '.' and '_' are allowed",
-				       (unsigned char)*p);
+			return err_set(
+			    err, CRIO_E_INVALID,
+			    "host name has a byte 0x%02x in it: letters, digits, '-', '.' and '_' are allowed",
+			    (unsigned char)*p);
 	}
 	return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * resolv.h: the texts of /etc/resolv.conf, /etc/hostname and /etc/hosts of a pod. Everything in them that a client chose is checked:
- * a line break in a name would forge a line.
+ * resolv.h: the texts of /etc/resolv.conf, /etc/hostname and /etc/hosts of a pod. Everything in them that a client
+ * chose is checked: a line break in a name would forge a line.
  */
 #ifndef LIFECYCLE_RESOLV_H
 #define LIFECYCLE_RESOLV_H
@@ -11,8 +11,8 @@
 
 /* resolv.conf from a pod's DNS configuration. With none of the three the node's file `host_path` is taken over ("" or
  * absent: an empty text). Text is the caller's. CRIO_E_INVALID names the value. */
-int resolv_text(const struct strv *servers, const struct strv *searches, const struct strv *options, const char *host_path,
-		char **ret, crio_err *err);
+int resolv_text(const struct strv *servers, const struct strv *searches, const struct strv *options,
+		const char *host_path, char **ret, crio_err *err);
 
 /* A host name for sethostname and /etc/hostname: 1 to 64 bytes of letters, digits, '-', '.', '_'. */
 int hostname_check(const char *name, crio_err *err);

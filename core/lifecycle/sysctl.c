@@ -16,11 +16,8 @@ static const struct {
 	bool prefix;
 	enum owner owner;
 } allowed[] = {
-	{ "kernel.sem", false, OWNER_IPC },
-	{ "kernel.shm", true, OWNER_IPC },
-	{ "kernel.msg", true, OWNER_IPC },
-	{ "fs.mqueue.", true, OWNER_IPC },
-	{ "net.", true, OWNER_NET },
+    {"kernel.sem", false, OWNER_IPC}, {"kernel.shm", true, OWNER_IPC}, {"kernel.msg", true, OWNER_IPC},
+    {"fs.mqueue.", true, OWNER_IPC},  {"net.", true, OWNER_NET},
 };
 
 /* True when name begins with (or is) the dotted row; its separators may be slashes. */
@@ -42,7 +39,8 @@ static enum owner owner_of(const char *name)
 	return OWNER_NONE;
 }
 
-/* Components of [A-Za-z0-9_-] and, as interface names need, the separator that is not in use; none empty, none of dots. */
+/* Components of [A-Za-z0-9_-] and, as interface names need, the separator that is not in use; none empty, none of dots.
+ */
 static bool name_ok(const char *name)
 {
 	size_t n = strlen(name);
@@ -86,11 +84,14 @@ static int format_check(const char *name, const char *value, crio_err *err)
 {
 	if (!name_ok(name))
 		return err_set(err, CRIO_E_INVALID,
-			       "sysctl name '%.*s' is malformed: letters, digits, '_' and '-' between single dots", 64, name);
+			       "sysctl name '%.*s' is malformed: letters, digits, '_' and '-' between single dots", 64,
+			       name);
 	if (!value_ok(value))
-		return err_set(err, CRIO_E_INVALID,
-			       "value of sysctl '%s' is invalid: it must be printable words with single spaces between them, "
-			       "without '+' or '='", name);
+		return err_set(
+		    err, CRIO_E_INVALID,
+		    "value of sysctl '%s' is invalid: it must be printable words with single spaces between them, "
+		    "without '+' or '='",
+		    name);
 	return 0;
 }
 
@@ -103,8 +104,10 @@ int sysctl_check(const char *name, const char *value, bool own_net, bool own_ipc
 		return r;
 	o = owner_of(name);
 	if (o == OWNER_NONE)
-		return err_set(err, CRIO_E_INVALID, "sysctl '%s' is not whitelisted: allowed are kernel.sem, kernel.shm*, "
-			       "kernel.msg*, fs.mqueue.* and net.*", name);
+		return err_set(err, CRIO_E_INVALID,
+			       "sysctl '%s' is not whitelisted: allowed are kernel.sem, kernel.shm*, "
+			       "kernel.msg*, fs.mqueue.* and net.*",
+			       name);
 	if (o == OWNER_NET && !own_net)
 		return err_set(err, CRIO_E_INVALID, "sysctl '%s' not allowed with host net enabled", name);
 	if (o == OWNER_IPC && !own_ipc)

@@ -1,10 +1,10 @@
 /*
- * The attachments on disk, as libcni keeps them: <cache_dir>/results/<network>-<id>-<ifname>, kind cniCacheV1, with the list
- * they were made by. A file is written before the first program runs, without `result`, and again with it: an attachment
- * that a crash cut short can be undone by the list it was begun with.
+ * The attachments on disk, as libcni keeps them: <cache_dir>/results/<network>-<id>-<ifname>, kind cniCacheV1, with the
+ * list they were made by. A file is written before the first program runs, without `result`, and again with it: an
+ * attachment that a crash cut short can be undone by the list it was begun with.
  *
- * No fsync: a lease that outlives its record after power loss is of an address that the next ADD of the id would not get, and
- * host-local and its like do not sync either. Replaced by rename, so that no torn file is read.
+ * No fsync: a lease that outlives its record after power loss is of an address that the next ADD of the id would not
+ * get, and host-local and its like do not sync either. Replaced by rename, so that no torn file is read.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -25,14 +25,15 @@ static int dir_open(struct cni *c, crio_call *call, bool make, crio_err *err)
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT && make) {
 		if (mkdir(c->cache_dir, 0700) < 0 && errno != EEXIST)
-			return c->host->fail(err, CRIO_E_IO, "make cache directory %s: %s", c->cache_dir, strerror(errno));
+			return c->host->fail(err, CRIO_E_IO, "make cache directory %s: %s", c->cache_dir,
+					     strerror(errno));
 		if (mkdir(path, 0700) < 0 && errno != EEXIST)
 			return c->host->fail(err, CRIO_E_IO, "make cache directory %s: %s", path, strerror(errno));
 		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	}
 	if (fd < 0)
-		return c->host->fail(err, errno == ENOENT ? CRIO_E_NOT_FOUND : CRIO_E_IO, "open cache directory %s: %s", path,
-				     strerror(errno));
+		return c->host->fail(err, errno == ENOENT ? CRIO_E_NOT_FOUND : CRIO_E_IO, "open cache directory %s: %s",
+				     path, strerror(errno));
 	return fd;
 }
 
@@ -84,8 +85,8 @@ static int replace(struct cni *c, crio_call *call, const char *name, const char 
 	return r;
 }
 
-int cni_cache_write(struct cni *c, crio_call *call, const struct list *l, const struct attach *at, struct json_object *result,
-		    crio_err *err)
+int cni_cache_write(struct cni *c, crio_call *call, const struct list *l, const struct attach *at,
+		    struct json_object *result, crio_err *err)
 {
 	cleanup_json struct json_object *o = json_object_new_object();
 	const char *config = cni_base64(c, call, l->text, strlen(l->text));
@@ -119,7 +120,8 @@ void cni_cached_release(struct cached *c)
 	json_putp(&c->root);
 }
 
-static int read_text(struct cni *c, crio_call *call, int dir, const char *name, const char **ret, size_t *ret_n, crio_err *err)
+static int read_text(struct cni *c, crio_call *call, int dir, const char *name, const char **ret, size_t *ret_n,
+		     crio_err *err)
 {
 	cleanup_close int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	struct stat st;
@@ -143,7 +145,7 @@ static int read_text(struct cni *c, crio_call *call, int dir, const char *name, 
 
 static int read_cached(struct cni *c, crio_call *call, int dir, const char *name, struct cached *ret, crio_err *err)
 {
-	struct cached k = { 0 };
+	struct cached k = {0};
 	const char *text = NULL;
 	size_t n = 0;
 	int r = read_text(c, call, dir, name, &text, &n, err);
@@ -163,13 +165,15 @@ static int read_cached(struct cni *c, crio_call *call, int dir, const char *name
 		k.config = cni_unbase64(c, call, cni_json_str(k.root, "config"), &k.config_n);
 	if (!k.config || !cni_name_ok(k.id, 255) || !cni_ifname_ok(k.ifname) || !cni_name_ok(k.network, CNI_NAME_MAX)) {
 		cni_cached_release(&k);
-		return c->host->fail(err, CRIO_E_CORRUPT, "cache file %s is not of kind " KIND " with all its fields", name);
+		return c->host->fail(err, CRIO_E_CORRUPT, "cache file %s is not of kind " KIND " with all its fields",
+				     name);
 	}
 	*ret = k;
 	return 0;
 }
 
-int cni_cache_each(struct cni *c, crio_call *call, int (*fn)(void *arg, struct cached *cached), void *arg, crio_err *err)
+int cni_cache_each(struct cni *c, crio_call *call, int (*fn)(void *arg, struct cached *cached), void *arg,
+		   crio_err *err)
 {
 	int fd = dir_open(c, call, false, NULL), r = 0;
 	DIR *d;
@@ -184,7 +188,7 @@ int cni_cache_each(struct cni *c, crio_call *call, int (*fn)(void *arg, struct c
 		return c->host->fail(err, CRIO_E_IO, "list the cache: %s", strerror(errno));
 	}
 	for (struct dirent *e; r == 0 && (e = readdir(d));) {
-		cleanup_cached struct cached k = { 0 };
+		cleanup_cached struct cached k = {0};
 		crio_call *sub;
 
 		if (*e->d_name == '.')
@@ -234,9 +238,10 @@ static int known(struct cni *c, crio_call *call, struct crio_strs *ret, crio_err
 	return v && ok ? 0 : cni_nomem(c, err);
 }
 
-int cni_cache_find(struct cni *c, crio_call *call, const char *id, const char *ifname, struct cached *ret, crio_err *err)
+int cni_cache_find(struct cni *c, crio_call *call, const char *id, const char *ifname, struct cached *ret,
+		   crio_err *err)
 {
-	struct search s = { .id = id, .ifname = ifname, .c = c, .call = call };
+	struct search s = {.id = id, .ifname = ifname, .c = c, .call = call};
 	struct crio_strs names;
 	cleanup_close int dir = dir_open(c, call, false, err);
 	const char *name;

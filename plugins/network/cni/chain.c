@@ -1,14 +1,15 @@
 /* A network's list of programs, one after the other. */
 #include "cni.h"
 
-int cni_chain_add(struct cni *c, crio_call *call, const struct list *l, const struct attach *at, struct json_object **ret,
-		  crio_err *err)
+int cni_chain_add(struct cni *c, crio_call *call, const struct list *l, const struct attach *at,
+		  struct json_object **ret, crio_err *err)
 {
 	cleanup_json struct json_object *result = NULL;
 
 	for (size_t i = 0; i < json_object_array_length(l->plugins); i++) {
 		struct json_object *next = NULL;
-		int r = cni_exec(c, call, "ADD", l, json_object_array_get_idx(l->plugins, i), at, result, NULL, &next, err);
+		int r =
+		    cni_exec(c, call, "ADD", l, json_object_array_get_idx(l->plugins, i), at, result, NULL, &next, err);
 
 		if (r < 0)
 			return r;
@@ -20,8 +21,8 @@ int cni_chain_add(struct cni *c, crio_call *call, const struct list *l, const st
 	return 0;
 }
 
-int cni_chain_del(struct cni *c, crio_call *call, const struct list *l, const struct attach *at, struct json_object *prev,
-		  crio_err *err)
+int cni_chain_del(struct cni *c, crio_call *call, const struct list *l, const struct attach *at,
+		  struct json_object *prev, crio_err *err)
 {
 	int first = 0;
 
@@ -30,20 +31,22 @@ int cni_chain_del(struct cni *c, crio_call *call, const struct list *l, const st
 		prev = NULL;
 	for (size_t i = json_object_array_length(l->plugins); i-- > 0;) {
 		crio_err *why = first ? c->host->err_new() : err;
-		int r = cni_exec(c, call, "DEL", l, json_object_array_get_idx(l->plugins, i), at, prev, NULL, NULL, why);
+		int r =
+		    cni_exec(c, call, "DEL", l, json_object_array_get_idx(l->plugins, i), at, prev, NULL, NULL, why);
 
 		if (r < 0 && !first)
 			first = r;
 		else if (r < 0)
-			c->host->log(c->in, CRIO_LOG_WARN, "CNI network %s, pod %s: %s", l->name, at->id, c->host->err_text(why));
+			c->host->log(c->in, CRIO_LOG_WARN, "CNI network %s, pod %s: %s", l->name, at->id,
+				     c->host->err_text(why));
 		if (why != err)
 			c->host->err_free(why);
 	}
 	return first;
 }
 
-int cni_chain_check(struct cni *c, crio_call *call, const struct list *l, const struct attach *at, struct json_object *prev,
-		    crio_err *err)
+int cni_chain_check(struct cni *c, crio_call *call, const struct list *l, const struct attach *at,
+		    struct json_object *prev, crio_err *err)
 {
 	struct json_object *off = cni_json_get(l->root, "disableCheck", json_type_boolean);
 
@@ -51,7 +54,8 @@ int cni_chain_check(struct cni *c, crio_call *call, const struct list *l, const 
 	    !strcmp(cni_json_str(l->root, "disableCheck"), "true"))
 		return 0;
 	for (size_t i = 0; i < json_object_array_length(l->plugins); i++) {
-		int r = cni_exec(c, call, "CHECK", l, json_object_array_get_idx(l->plugins, i), at, prev, NULL, NULL, err);
+		int r =
+		    cni_exec(c, call, "CHECK", l, json_object_array_get_idx(l->plugins, i), at, prev, NULL, NULL, err);
 
 		if (r < 0)
 			return r;
@@ -61,12 +65,13 @@ int cni_chain_check(struct cni *c, crio_call *call, const struct list *l, const 
 
 int cni_chain_status(struct cni *c, crio_call *call, const struct list *l, crio_err *err)
 {
-	static const struct attach nobody = { .id = "", .ifname = "", .netns = "" };
+	static const struct attach nobody = {.id = "", .ifname = "", .netns = ""};
 
 	if (cni_version_cmp(l->version, "1.1.0") < 0)
 		return 0;
 	for (size_t i = 0; i < json_object_array_length(l->plugins); i++) {
-		int r = cni_exec(c, call, "STATUS", l, json_object_array_get_idx(l->plugins, i), &nobody, NULL, NULL, NULL, err);
+		int r = cni_exec(c, call, "STATUS", l, json_object_array_get_idx(l->plugins, i), &nobody, NULL, NULL,
+				 NULL, err);
 
 		if (r < 0)
 			return r;
@@ -141,8 +146,9 @@ static bool is_pod(const struct cached *k)
 {
 	for (size_t i = 0; k->args && i < json_object_array_length(k->args); i++) {
 		struct json_object *pair = json_object_array_get_idx(k->args, i);
-		const char *key = json_object_is_type(pair, json_type_array) ?
-					  json_object_get_string(json_object_array_get_idx(pair, 0)) : NULL;
+		const char *key = json_object_is_type(pair, json_type_array)
+				      ? json_object_get_string(json_object_array_get_idx(pair, 0))
+				      : NULL;
 		const char *v = key ? json_object_get_string(json_object_array_get_idx(pair, 1)) : NULL;
 
 		if (v && !strcmp(key, "K8S_POD_INFRA_CONTAINER_ID"))
@@ -170,8 +176,8 @@ static int gc_one(void *arg, struct cached *k)
 {
 	struct gc *g = arg;
 	struct cni *c = g->c;
-	cleanup_list struct list l = { 0 };
-	struct attach at = { .id = k->id, .ifname = k->ifname, .netns = k->netns, .args = k->args, .caps = k->caps };
+	cleanup_list struct list l = {0};
+	struct attach at = {.id = k->id, .ifname = k->ifname, .netns = k->netns, .args = k->args, .caps = k->caps};
 	crio_err *why;
 	int r;
 
@@ -186,7 +192,8 @@ static int gc_one(void *arg, struct cached *k)
 	if (r == 0)
 		r = cni_chain_del(c, g->call, &l, &at, k->result, why);
 	if (r == 0) {
-		c->host->log(c->in, CRIO_LOG_INFO, "Removed stale attachment of %s to CNI network %s", k->id, k->network);
+		c->host->log(c->in, CRIO_LOG_INFO, "Removed stale attachment of %s to CNI network %s", k->id,
+			     k->network);
 		cni_cache_del(c, g->call, k->network, k->id, k->ifname);
 	} else if (!g->failed) {
 		g->failed = c->host->fail(g->err, r, "remove stale attachment of '%s' to '%s': %s", k->id, k->network,
@@ -200,9 +207,9 @@ static int gc_one(void *arg, struct cached *k)
 static int gc_programs(struct gc *g)
 {
 	struct cni *c = g->c;
-	cleanup_list struct list l = { 0 };
+	cleanup_list struct list l = {0};
 	cleanup_json struct json_object *inject = json_object_new_object();
-	static const struct attach nobody = { .id = "", .ifname = "", .netns = "" };
+	static const struct attach nobody = {.id = "", .ifname = "", .netns = ""};
 	struct json_object *off;
 	int r = cni_list_parse(c, g->dflt->text, strlen(g->dflt->text), &l, g->err);
 
@@ -215,7 +222,8 @@ static int gc_programs(struct gc *g)
 	    !cni_json_set(inject, "cni.dev/attachments", json_object_get(g->keep)))
 		return cni_nomem(c, g->err);
 	for (size_t i = 0; r == 0 && i < json_object_array_length(l.plugins); i++)
-		r = cni_exec(c, g->call, "GC", &l, json_object_array_get_idx(l.plugins, i), &nobody, NULL, inject, NULL, g->err);
+		r = cni_exec(c, g->call, "GC", &l, json_object_array_get_idx(l.plugins, i), &nobody, NULL, inject, NULL,
+			     g->err);
 	return r;
 }
 
@@ -223,7 +231,7 @@ int cni_gc(struct cni *c, crio_call *call, const struct crio_network_gc_args *ar
 {
 	cleanup_net struct net *dflt = cni_default(c);
 	cleanup_json struct json_object *keep = json_object_new_array();
-	struct gc g = { .c = c, .call = call, .args = args, .dflt = dflt, .keep = keep, .err = err };
+	struct gc g = {.c = c, .call = call, .args = args, .dflt = dflt, .keep = keep, .err = err};
 	int r;
 
 	if (!keep)

@@ -36,14 +36,15 @@ static bool pair(struct json_object *args, const char *key, const char *value)
 }
 
 /* A bad name is refused at set-up, and left out at tear-down, which must work for whatever came so far. */
-static int args_make(struct cni *c, const struct crio_network_args *a, bool strict, struct json_object **ret, crio_err *err)
+static int args_make(struct cni *c, const struct crio_network_args *a, bool strict, struct json_object **ret,
+		     crio_err *err)
 {
 	const struct {
 		const char *key, *value;
-	} rows[] = { { "K8S_POD_NAMESPACE", a->ns },
-		     { "K8S_POD_NAME", a->name },
-		     { "K8S_POD_INFRA_CONTAINER_ID", a->id },
-		     { "K8S_POD_UID", a->uid } };
+	} rows[] = {{"K8S_POD_NAMESPACE", a->ns},
+		    {"K8S_POD_NAME", a->name},
+		    {"K8S_POD_INFRA_CONTAINER_ID", a->id},
+		    {"K8S_POD_UID", a->uid}};
 	cleanup_json struct json_object *args = json_object_new_array();
 	bool ok = args && pair(args, "IgnoreUnknown", "1");
 
@@ -51,9 +52,10 @@ static int args_make(struct cni *c, const struct crio_network_args *a, bool stri
 		bool fine = arg_ok(rows[i].value);
 
 		if (!fine && strict)
-			return c->host->fail(err, CRIO_E_INVALID,
-					     "%s must not have control characters, ';' or '=' in it, nor be longer than %d bytes",
-					     rows[i].key, ARG_MAX_LEN);
+			return c->host->fail(
+			    err, CRIO_E_INVALID,
+			    "%s must not have control characters, ';' or '=' in it, nor be longer than %d bytes",
+			    rows[i].key, ARG_MAX_LEN);
 		ok = pair(args, rows[i].key, fine ? rows[i].value : "");
 	}
 	if (!ok)
@@ -149,12 +151,15 @@ static int attach_make(struct cni *c, const struct crio_network_args *a, struct 
 {
 	ret->id = a->id;
 	ret->ifname = *a->ifname ? a->ifname : "eth0";
-	/* A path whose namespace is gone (a plain file after a reboot) would make programs fail: "" is what they know. */
+	/* A path whose namespace is gone (a plain file after a reboot) would make programs fail: "" is what they know.
+	 */
 	ret->netns = a->netns_fd >= 0 ? a->netns_path : "";
 	if (!cni_name_ok(ret->id, 110))
-		return c->host->fail(err, CRIO_E_INVALID, "sandbox id has other characters than [a-zA-Z0-9_.-], or more than 110");
+		return c->host->fail(err, CRIO_E_INVALID,
+				     "sandbox id has other characters than [a-zA-Z0-9_.-], or more than 110");
 	if (!cni_ifname_ok(ret->ifname))
-		return c->host->fail(err, CRIO_E_INVALID, "interface name '%.16s' is no name of an interface", ret->ifname);
+		return c->host->fail(err, CRIO_E_INVALID, "interface name '%.16s' is no name of an interface",
+				     ret->ifname);
 	return 0;
 }
 
@@ -180,8 +185,8 @@ static void rollback(struct cni *c, crio_call *call, const struct list *l, const
 	if (r == 0)
 		cni_cache_del(c, own, l->name, at->id, at->ifname);
 	else /* the cache file stays, for teardown or gc to try again */
-		c->host->log(c->in, CRIO_LOG_WARN, "Undo the failed attachment of %s to CNI network %s: %s", at->id, l->name,
-			     c->host->err_text(why));
+		c->host->log(c->in, CRIO_LOG_WARN, "Undo the failed attachment of %s to CNI network %s: %s", at->id,
+			     l->name, c->host->err_text(why));
 	c->host->err_free(why);
 	if (own)
 		c->host->call_free(own);
@@ -199,8 +204,8 @@ static int64_t add_budget(struct cni *c, crio_call *call)
 	return left - keep > 0 ? left - keep : 1;
 }
 
-static int attach(struct cni *c, crio_call *call, const struct list *l, const struct attach *at, struct json_object **ret,
-		  crio_err *err)
+static int attach(struct cni *c, crio_call *call, const struct list *l, const struct attach *at,
+		  struct json_object **ret, crio_err *err)
 {
 	cleanup_json struct json_object *result = NULL;
 	crio_call *sub = c->host->call_sub(call, add_budget(c, call));
@@ -228,12 +233,13 @@ static int attach(struct cni *c, crio_call *call, const struct list *l, const st
 	return 0;
 }
 
-static int setup(void *self, crio_call *call, const struct crio_network_args *args, struct crio_network_out *out, crio_err *err)
+static int setup(void *self, crio_call *call, const struct crio_network_args *args, struct crio_network_out *out,
+		 crio_err *err)
 {
 	struct cni *c = self;
 	cleanup_net struct net *net = cni_default(c);
 	cleanup_json struct json_object *a = NULL, *caps = NULL, *result = NULL;
-	cleanup_list struct list l = { 0 };
+	cleanup_list struct list l = {0};
 	struct attach at;
 	const char *text;
 	int r = attach_make(c, args, &at, err);
@@ -253,11 +259,12 @@ static int setup(void *self, crio_call *call, const struct crio_network_args *ar
 		return r;
 	at.args = a;
 	at.caps = caps;
-	c->host->log(c->in, CRIO_LOG_DEBUG, "Adding pod %s_%s to CNI network \"%s\" (type=%s)", args->ns, args->name, net->name,
-		     net->type);
+	c->host->log(c->in, CRIO_LOG_DEBUG, "Adding pod %s_%s to CNI network \"%s\" (type=%s)", args->ns, args->name,
+		     net->name, net->type);
 	r = attach(c, call, &l, &at, &result, err);
 	if (r < 0)
-		return c->host->wrap(err, "error adding pod %s_%s to CNI network \"%s\"", args->ns, args->name, net->name);
+		return c->host->wrap(err, "error adding pod %s_%s to CNI network \"%s\"", args->ns, args->name,
+				     net->name);
 	r = cni_result_ips(c, call, result, &out->ips, err);
 	text = cni_json_text(result);
 	out->result_json = text ? c->host->strdup(call, text) : NULL;
@@ -274,9 +281,9 @@ static int teardown(void *self, crio_call *call, const struct crio_network_args 
 {
 	struct cni *c = self;
 	cleanup_net struct net *net = cni_default(c);
-	cleanup_cached struct cached k = { 0 };
+	cleanup_cached struct cached k = {0};
 	cleanup_json struct json_object *a = NULL, *caps = NULL, *lost = NULL;
-	cleanup_list struct list l = { 0 };
+	cleanup_list struct list l = {0};
 	struct attach at;
 	int r = attach_make(c, args, &at, err);
 
@@ -288,8 +295,10 @@ static int teardown(void *self, crio_call *call, const struct crio_network_args 
 	} else if (net) {
 		r = cni_list_parse(c, net->text, strlen(net->text), &l, err);
 	} else {
-		c->host->log(c->in, CRIO_LOG_INFO, "Pod %s_%s (%s) has no cached CNI attachment, and there is no CNI network: "
-			     "nothing to detach", args->ns, args->name, at.id);
+		c->host->log(c->in, CRIO_LOG_INFO,
+			     "Pod %s_%s (%s) has no cached CNI attachment, and there is no CNI network: "
+			     "nothing to detach",
+			     args->ns, args->name, at.id);
 		return 0;
 	}
 	if (r == 0 && !k.args)
@@ -305,19 +314,20 @@ static int teardown(void *self, crio_call *call, const struct crio_network_args 
 	c->host->log(c->in, CRIO_LOG_INFO, "Deleting pod %s_%s from CNI network \"%s\"", args->ns, args->name, l.name);
 	r = cni_chain_del(c, call, &l, &at, k.result ? k.result : lost, err);
 	if (r < 0)
-		return c->host->wrap(err, "error removing pod %s_%s from CNI network \"%s\"", args->ns, args->name, l.name);
+		return c->host->wrap(err, "error removing pod %s_%s from CNI network \"%s\"", args->ns, args->name,
+				     l.name);
 	cni_cache_del(c, call, l.name, at.id, at.ifname);
 	cni_active_del(c, at.id);
 	return 0;
 }
 
-static int check_attached(void *self, crio_call *call, const struct crio_network_args *args, struct crio_network_no_out *out,
-			  crio_err *err)
+static int check_attached(void *self, crio_call *call, const struct crio_network_args *args,
+			  struct crio_network_no_out *out, crio_err *err)
 {
 	struct cni *c = self;
-	cleanup_cached struct cached k = { 0 };
+	cleanup_cached struct cached k = {0};
 	cleanup_json struct json_object *lost = NULL;
-	cleanup_list struct list l = { 0 };
+	cleanup_list struct list l = {0};
 	struct attach at;
 	int r = attach_make(c, args, &at, err);
 
@@ -333,11 +343,13 @@ static int check_attached(void *self, crio_call *call, const struct crio_network
 	if (!k.result && *args->result_json)
 		(void)cni_json_parse(c, args->result_json, strlen(args->result_json), &lost, NULL);
 	r = cni_chain_check(c, call, &l, &at, k.result ? k.result : lost, err);
-	return r < 0 ? c->host->wrap(err, "error checking pod %s_%s for CNI network \"%s\"", args->ns, args->name, l.name) : 0;
+	return r < 0
+		   ? c->host->wrap(err, "error checking pod %s_%s for CNI network \"%s\"", args->ns, args->name, l.name)
+		   : 0;
 }
 
-static int status(void *self, crio_call *call, const struct crio_network_no_args *args, struct crio_network_status_out *out,
-		  crio_err *err)
+static int status(void *self, crio_call *call, const struct crio_network_no_args *args,
+		  struct crio_network_status_out *out, crio_err *err)
 {
 	struct cni *c = self;
 	bool ready;
@@ -358,7 +370,8 @@ static int status(void *self, crio_call *call, const struct crio_network_no_args
 	return 0;
 }
 
-static int gc(void *self, crio_call *call, const struct crio_network_gc_args *args, struct crio_network_no_out *out, crio_err *err)
+static int gc(void *self, crio_call *call, const struct crio_network_gc_args *args, struct crio_network_no_out *out,
+	      crio_err *err)
 {
 	(void)out;
 	return cni_gc(self, call, args, err);
@@ -484,37 +497,57 @@ static void cni_close(void *self)
 }
 
 static const struct crio_option options[] = {
-	{ .size = sizeof(struct crio_option), .type = CRIO_OPT_STR, .name = "network_dir", .dflt = "/etc/cni/net.d/",
-	  .help = "Directory of CNI configuration files", .flags = CRIO_OPT_PATH },
-	{ .size = sizeof(struct crio_option), .type = CRIO_OPT_STRS, .name = "plugin_dirs", .dflt = "/opt/cni/bin/",
-	  .help = "Directories of CNI programs, searched in order", .flags = CRIO_OPT_PATH },
-	{ .size = sizeof(struct crio_option), .type = CRIO_OPT_STR, .name = "default_network", .dflt = "",
-	  .help = "Name of the network that pods join; empty: the first valid file" },
-	{ .size = sizeof(struct crio_option), .type = CRIO_OPT_STR, .name = "cache_dir", .dflt = "/var/lib/cni",
-	  .help = "Directory of the attachments' records, shared with other users of libcni", .flags = CRIO_OPT_PATH },
-	{ .size = sizeof(struct crio_option), .type = CRIO_OPT_MS, .name = "status_grace_period", .dflt = "0s",
-	  .help = "How long STATUS may fail before a ready network counts as not ready; 0s: STATUS is not asked again once ready",
-	  .min = 0, .max = 24 * 3600 * 1000LL },
+    {.size = sizeof(struct crio_option),
+     .type = CRIO_OPT_STR,
+     .name = "network_dir",
+     .dflt = "/etc/cni/net.d/",
+     .help = "Directory of CNI configuration files",
+     .flags = CRIO_OPT_PATH},
+    {.size = sizeof(struct crio_option),
+     .type = CRIO_OPT_STRS,
+     .name = "plugin_dirs",
+     .dflt = "/opt/cni/bin/",
+     .help = "Directories of CNI programs, searched in order",
+     .flags = CRIO_OPT_PATH},
+    {.size = sizeof(struct crio_option),
+     .type = CRIO_OPT_STR,
+     .name = "default_network",
+     .dflt = "",
+     .help = "Name of the network that pods join; empty: the first valid file"},
+    {.size = sizeof(struct crio_option),
+     .type = CRIO_OPT_STR,
+     .name = "cache_dir",
+     .dflt = "/var/lib/cni",
+     .help = "Directory of the attachments' records, shared with other users of libcni",
+     .flags = CRIO_OPT_PATH},
+    {.size = sizeof(struct crio_option),
+     .type = CRIO_OPT_MS,
+     .name = "status_grace_period",
+     .dflt = "0s",
+     .help = "How long STATUS may fail before a ready network counts as not ready; 0s: STATUS is not asked again once "
+	     "ready",
+     .min = 0,
+     .max = 24 * 3600 * 1000LL},
 };
 
 static const struct crio_network_ops ops = {
-	.setup = setup,
-	.teardown = teardown,
-	.check = check_attached,
-	.status = status,
-	.gc = gc,
+    .setup = setup,
+    .teardown = teardown,
+    .check = check_attached,
+    .status = status,
+    .gc = gc,
 };
 
 static const struct crio_plugin plugin = {
-	CRIO_PLUGIN_HEAD(CRIO_KIND_NETWORK, CRIO_THREADS_PER_OBJECT, ops),
-	.caps = 0,
-	.name = "cni",
-	.version = "1",
-	.summary = "Pod networks by CNI programs (CNI 0.1.0 to 1.1.0)",
-	.options = options,
-	.options_n = sizeof(options) / sizeof(*options),
-	.open = cni_open,
-	.close = cni_close,
+    CRIO_PLUGIN_HEAD(CRIO_KIND_NETWORK, CRIO_THREADS_PER_OBJECT, ops),
+    .caps = 0,
+    .name = "cni",
+    .version = "1",
+    .summary = "Pod networks by CNI programs (CNI 0.1.0 to 1.1.0)",
+    .options = options,
+    .options_n = sizeof(options) / sizeof(*options),
+    .open = cni_open,
+    .close = cni_close,
 };
 
 CRIO_PLUGIN_REGISTER(cni, plugin)

@@ -27,13 +27,13 @@
 #include <crio/network.h>
 
 #define CNI_NEWEST "1.1.0"
-#define CNI_CONF_MAX (1u << 20)      /* bytes of one configuration file */
+#define CNI_CONF_MAX (1u << 20) /* bytes of one configuration file */
 #define CNI_CONF_FILES_MAX 512
-#define CNI_LIST_MAX 64              /* programs of one network */
-#define CNI_OUT_MAX (1u << 20)       /* bytes of a program's answer */
-#define CNI_CACHE_MAX (4u << 20)     /* bytes of one cached attachment */
+#define CNI_LIST_MAX 64		 /* programs of one network */
+#define CNI_OUT_MAX (1u << 20)	 /* bytes of a program's answer */
+#define CNI_CACHE_MAX (4u << 20) /* bytes of one cached attachment */
 #define CNI_DEPTH_MAX 32
-#define CNI_NAME_MAX 128             /* of a network or a program's type: both become parts of file names */
+#define CNI_NAME_MAX 128 /* of a network or a program's type: both become parts of file names */
 #define CNI_MS 1000000LL
 #define CNI_SEC (1000 * CNI_MS)
 
@@ -41,8 +41,8 @@
 struct net {
 	_Atomic int refs;
 	char *name, *version, *file;
-	char *type;         /* of the first program, for messages */
-	char *text;         /* the list as JSON, programs of <dir>/<name>/ included */
+	char *type;	    /* of the first program, for messages */
+	char *text;	    /* the list as JSON, programs of <dir>/<name>/ included */
 	bool loopback_only; /* never the default by itself */
 };
 
@@ -71,8 +71,8 @@ struct cni {
 	size_t n_nets;
 	struct net *dflt; /* one of nets, or NULL */
 	bool ready;
-	char *message;      /* why not ready; NULL without memory */
-	char **active;      /* ids attached since open: not garbage, whatever the caller of gc knew */
+	char *message; /* why not ready; NULL without memory */
+	char **active; /* ids attached since open: not garbage, whatever the caller of gc knew */
 	size_t n_active;
 	struct version *versions;
 	size_t n_versions;
@@ -101,7 +101,7 @@ struct list {
 	struct json_object *root;    /* owned */
 	struct json_object *plugins; /* array, borrowed */
 	const char *name, *version;  /* borrowed; version never "" */
-	const char *text;            /* borrowed from whoever gave it */
+	const char *text;	     /* borrowed from whoever gave it */
 };
 
 /* ---- util.c ---- */
@@ -149,8 +149,8 @@ bool cni_version_known(const char *v);
 /* ---- exec.c ---- */
 /* The program of a type: looked for in the configured directories, in order. A type is a plain file name. */
 int cni_find(struct cni *c, crio_call *call, const char *type, const char **ret_path, crio_err *err);
-/* Runs `command` of one program of the list. `prev` and `inject` (extra members) may be NULL. ret (NULL when the command has
- * no result) gets the result object, with its cniVersion set. */
+/* Runs `command` of one program of the list. `prev` and `inject` (extra members) may be NULL. ret (NULL when the
+ * command has no result) gets the result object, with its cniVersion set. */
 int cni_exec(struct cni *c, crio_call *call, const char *command, const struct list *l, struct json_object *plugin,
 	     const struct attach *at, struct json_object *prev, struct json_object *inject, struct json_object **ret,
 	     crio_err *err);
@@ -167,7 +167,8 @@ int cni_result_check(struct cni *c, struct json_object *result, crio_err *err);
 int cni_list_parse(struct cni *c, const char *text, size_t n, struct list *ret, crio_err *err);
 void cni_list_release(struct list *l);
 #define cleanup_list __attribute__((cleanup(cni_list_release)))
-/* Reads the directory, replaces c->nets and c->dflt. *ret_skipped: files left out and why, or "", in the call's memory. */
+/* Reads the directory, replaces c->nets and c->dflt. *ret_skipped: files left out and why, or "", in the call's memory.
+ */
 int cni_conf_read(struct cni *c, crio_call *call, const char **ret_skipped, crio_err *err);
 struct net *cni_net_ref(struct net *n);
 void cni_net_unref(struct net *n);
@@ -182,30 +183,32 @@ void cni_nets_release(struct cni *c);
 /* ---- cache.c ---- */
 struct cached {
 	struct json_object *root;
-	char *config;                /* the list's text, in the call's memory */
+	char *config; /* the list's text, in the call's memory */
 	size_t config_n;
 	const char *id, *ifname, *network, *netns;
 	struct json_object *args, *caps, *result; /* borrowed from root; may be NULL */
 };
 void cni_cached_release(struct cached *c);
 #define cleanup_cached __attribute__((cleanup(cni_cached_release)))
-int cni_cache_write(struct cni *c, crio_call *call, const struct list *l, const struct attach *at, struct json_object *result,
-		    crio_err *err);
+int cni_cache_write(struct cni *c, crio_call *call, const struct list *l, const struct attach *at,
+		    struct json_object *result, crio_err *err);
 /* The attachment of id and ifname, of whichever network. NOT_FOUND. */
-int cni_cache_find(struct cni *c, crio_call *call, const char *id, const char *ifname, struct cached *ret, crio_err *err);
+int cni_cache_find(struct cni *c, crio_call *call, const char *id, const char *ifname, struct cached *ret,
+		   crio_err *err);
 void cni_cache_del(struct cni *c, crio_call *call, const char *network, const char *id, const char *ifname);
 /* Calls fn for each sound file; stops and returns what fn returns when that is not 0. */
-int cni_cache_each(struct cni *c, crio_call *call, int (*fn)(void *arg, struct cached *cached), void *arg, crio_err *err);
+int cni_cache_each(struct cni *c, crio_call *call, int (*fn)(void *arg, struct cached *cached), void *arg,
+		   crio_err *err);
 
 /* ---- chain.c ---- */
-int cni_chain_add(struct cni *c, crio_call *call, const struct list *l, const struct attach *at, struct json_object **ret,
-		  crio_err *err);
-/* All programs in reverse order, also after one has failed: one that is gone must not keep the others' leases. The first
- * error is returned. */
-int cni_chain_del(struct cni *c, crio_call *call, const struct list *l, const struct attach *at, struct json_object *prev,
-		  crio_err *err);
-int cni_chain_check(struct cni *c, crio_call *call, const struct list *l, const struct attach *at, struct json_object *prev,
-		    crio_err *err);
+int cni_chain_add(struct cni *c, crio_call *call, const struct list *l, const struct attach *at,
+		  struct json_object **ret, crio_err *err);
+/* All programs in reverse order, also after one has failed: one that is gone must not keep the others' leases. The
+ * first error is returned. */
+int cni_chain_del(struct cni *c, crio_call *call, const struct list *l, const struct attach *at,
+		  struct json_object *prev, crio_err *err);
+int cni_chain_check(struct cni *c, crio_call *call, const struct list *l, const struct attach *at,
+		    struct json_object *prev, crio_err *err);
 int cni_chain_status(struct cni *c, crio_call *call, const struct list *l, crio_err *err);
 int cni_gc(struct cni *c, crio_call *call, const struct crio_network_gc_args *args, crio_err *err);
 void cni_active_add(struct cni *c, const char *id);

@@ -9,7 +9,7 @@
 
 #define SKIPPED_MAX 2048 /* bytes of reasons kept for the status message */
 
-static const char *const extensions[] = { ".conf", ".conflist", ".json" };
+static const char *const extensions[] = {".conf", ".conflist", ".json"};
 
 static bool has_ext(const char *name, const char *ext)
 {
@@ -90,7 +90,7 @@ static const char *list_version(struct json_object *root)
 
 int cni_list_parse(struct cni *c, const char *text, size_t n, struct list *ret, crio_err *err)
 {
-	struct list l = { .text = text };
+	struct list l = {.text = text};
 	struct json_object *p;
 	int r = cni_json_parse(c, text, n, &l.root, err);
 
@@ -100,10 +100,11 @@ int cni_list_parse(struct cni *c, const char *text, size_t n, struct list *ret, 
 	l.version = list_version(l.root);
 	l.plugins = cni_json_get(l.root, "plugins", json_type_array);
 	if (!cni_name_ok(l.name, CNI_NAME_MAX))
-		r = c->host->fail(err, CRIO_E_CORRUPT, "network name is missing or has other characters than [a-zA-Z0-9_.-]");
+		r = c->host->fail(err, CRIO_E_CORRUPT,
+				  "network name is missing or has other characters than [a-zA-Z0-9_.-]");
 	else if (!cni_version_known(l.version))
-		r = c->host->fail(err, CRIO_E_UNSUPPORTED, "cniVersion '%.32s' is unknown (0.1.0 to " CNI_NEWEST " are known)",
-				  l.version);
+		r = c->host->fail(err, CRIO_E_UNSUPPORTED,
+				  "cniVersion '%.32s' is unknown (0.1.0 to " CNI_NEWEST " are known)", l.version);
 	else if (!l.plugins || json_object_array_length(l.plugins) == 0)
 		r = c->host->fail(err, CRIO_E_CORRUPT, "no plugins in the list");
 	else if (json_object_array_length(l.plugins) > CNI_LIST_MAX)
@@ -111,7 +112,8 @@ int cni_list_parse(struct cni *c, const char *text, size_t n, struct list *ret, 
 	for (size_t i = 0; r == 0 && i < json_object_array_length(l.plugins); i++) {
 		p = json_object_array_get_idx(l.plugins, i);
 		if (!json_object_is_type(p, json_type_object) || !cni_name_ok(cni_json_str(p, "type"), CNI_NAME_MAX))
-			r = c->host->fail(err, CRIO_E_CORRUPT, "plugin %zu: 'type' is missing or not a plain file name", i);
+			r = c->host->fail(err, CRIO_E_CORRUPT, "plugin %zu: 'type' is missing or not a plain file name",
+					  i);
 	}
 	if (r < 0) {
 		cni_list_release(&l);
@@ -123,7 +125,8 @@ int cni_list_parse(struct cni *c, const char *text, size_t n, struct list *ret, 
 
 /* ---- files ---- */
 
-static int read_file(struct cni *c, crio_call *call, int dir, const char *name, const char **ret, size_t *ret_n, crio_err *err)
+static int read_file(struct cni *c, crio_call *call, int dir, const char *name, const char **ret, size_t *ret_n,
+		     crio_err *err)
 {
 	cleanup_close int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
@@ -255,7 +258,8 @@ static int wrap_single(struct cni *c, const char *file, struct json_object *o, s
 static int validate(struct cni *c, crio_call *call, const struct list *l, crio_err *err)
 {
 	for (size_t i = 0; i < json_object_array_length(l->plugins); i++) {
-		int r = cni_supports(c, call, cni_json_str(json_object_array_get_idx(l->plugins, i), "type"), l->version, err);
+		int r = cni_supports(c, call, cni_json_str(json_object_array_get_idx(l->plugins, i), "type"),
+				     l->version, err);
 
 		if (r < 0)
 			return r;
@@ -288,7 +292,7 @@ static struct net *net_new(const char *file, const struct list *l)
 static int load(struct cni *c, crio_call *call, int dir, const char *file, struct net **ret, crio_err *err)
 {
 	cleanup_json struct json_object *o = NULL, *root = NULL;
-	cleanup_list struct list l = { 0 };
+	cleanup_list struct list l = {0};
 	const char *text;
 	size_t n;
 	int r = read_file(c, call, dir, file, &text, &n, err);
@@ -360,7 +364,8 @@ static void install(struct cni *c, struct net **v, size_t n)
 	(void)pthread_mutex_unlock(&c->mu);
 	for (size_t i = 0; i < n; i++) {
 		if (!same_net(find(old, n_old, v[i]->name), v[i]))
-			c->host->log(c->in, CRIO_LOG_INFO, "Found CNI network %s (type=%s) at %s", v[i]->name, v[i]->type, v[i]->file);
+			c->host->log(c->in, CRIO_LOG_INFO, "Found CNI network %s (type=%s) at %s", v[i]->name,
+				     v[i]->type, v[i]->file);
 	}
 	if (dflt && (!old_dflt || strcmp(old_dflt->name, dflt->name)))
 		c->host->log(c->in, CRIO_LOG_INFO, "Updated default CNI network name to %s", dflt->name);
@@ -375,7 +380,8 @@ static void skip(struct cni *c, crio_call *call, const char *file, const crio_er
 
 	if (c->host->err_code(why) == CRIO_E_NOT_FOUND)
 		return; /* it went while we looked */
-	c->host->log(c->in, CRIO_LOG_WARN, "Error validating CNI config file %s/%s: %s", c->conf_dir, file, c->host->err_text(why));
+	c->host->log(c->in, CRIO_LOG_WARN, "Error validating CNI config file %s/%s: %s", c->conf_dir, file,
+		     c->host->err_text(why));
 	if (strlen(*skipped) > SKIPPED_MAX)
 		return;
 	s = cni_fmt(c, call, "%s%s%s: %s", *skipped, **skipped ? "; " : "", file, c->host->err_text(why));
@@ -397,7 +403,8 @@ static int load_all(struct cni *c, crio_call *call, int dir, const struct crio_s
 		if (load(c, call, dir, files->v[i], &net, why) < 0) {
 			skip(c, call, files->v[i], why, skipped);
 		} else if (find(v, n, net->name)) {
-			c->host->log(c->in, CRIO_LOG_INFO, "Ignored CNI network %s at %s because already exists", net->name, net->file);
+			c->host->log(c->in, CRIO_LOG_INFO, "Ignored CNI network %s at %s because already exists",
+				     net->name, net->file);
 			cni_net_unref(net);
 		} else {
 			v[n++] = net;
@@ -411,7 +418,7 @@ static int load_all(struct cni *c, crio_call *call, int dir, const struct crio_s
 int cni_conf_read(struct cni *c, crio_call *call, const char **ret_skipped, crio_err *err)
 {
 	cleanup_close int dir = open(c->conf_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct crio_strs files = { NULL, 0 };
+	struct crio_strs files = {NULL, 0};
 	const char *skipped = "";
 	int r = 0;
 

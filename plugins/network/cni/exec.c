@@ -28,8 +28,9 @@ int cni_find(struct cni *c, crio_call *call, const char *type, const char **ret_
 		*ret_path = cni_fmt(c, call, "%s/%s", c->bin_dirs[i], type);
 		return *ret_path ? 0 : cni_nomem(c, err);
 	}
-	return c->host->fail(err, CRIO_E_UNAVAILABLE, "failed to find plugin \"%s\" in path [%s]: install it, or correct plugin_dirs",
-			     type, c->bin_path);
+	return c->host->fail(err, CRIO_E_UNAVAILABLE,
+			     "failed to find plugin \"%s\" in path [%s]: install it, or correct plugin_dirs", type,
+			     c->bin_path);
 }
 
 /* ---- environment ---- */
@@ -37,7 +38,8 @@ int cni_find(struct cni *c, crio_call *call, const char *type, const char **ret_
 /* The daemon's own, as other runtimes give it (proxies, KUBECONFIG), without what belongs to the daemon alone. */
 static bool inherited(const char *kv)
 {
-	static const char *const own[] = { "CNI_", "NOTIFY_SOCKET=", "LISTEN_", "WATCHDOG_", "INVOCATION_ID=", "JOURNAL_STREAM=" };
+	static const char *const own[] = {"CNI_",      "NOTIFY_SOCKET=", "LISTEN_",
+					  "WATCHDOG_", "INVOCATION_ID=", "JOURNAL_STREAM="};
 
 	for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++) {
 		if (!strncmp(kv, own[i], strlen(own[i])))
@@ -57,7 +59,8 @@ static const char *args_text(struct cni *c, crio_call *call, struct json_object 
 
 		if (!json_object_is_type(pair, json_type_array) || json_object_array_length(pair) != 2)
 			continue;
-		s = cni_fmt(c, call, "%s%s%s=%s", s, *s ? ";" : "", json_object_get_string(json_object_array_get_idx(pair, 0)),
+		s = cni_fmt(c, call, "%s%s%s=%s", s, *s ? ";" : "",
+			    json_object_get_string(json_object_array_get_idx(pair, 0)),
 			    json_object_get_string(json_object_array_get_idx(pair, 1)));
 	}
 	return s;
@@ -105,18 +108,28 @@ static int env_make(struct cni *c, crio_call *call, const char *command, const s
 static int run(struct cni *c, crio_call *call, const char *path, const char *command, const struct attach *at,
 	       const char *cni_path, const char *input, struct crio_spawned *out, crio_err *err)
 {
-	const char *argv[] = { path };
-	struct crio_spawn s = { .size = sizeof(s), .flags = CRIO_SPAWN_CAPTURE, .path = path, .argv = { argv, 1 }, .cwd = "/",
-				.stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .netns_fd = -1,
-				.stdin_data = { input, strlen(input) }, .stdout_limit = CNI_OUT_MAX, .stderr_limit = 64 << 10 };
+	const char *argv[] = {path};
+	struct crio_spawn s = {.size = sizeof(s),
+			       .flags = CRIO_SPAWN_CAPTURE,
+			       .path = path,
+			       .argv = {argv, 1},
+			       .cwd = "/",
+			       .stdin_fd = -1,
+			       .stdout_fd = -1,
+			       .stderr_fd = -1,
+			       .netns_fd = -1,
+			       .stdin_data = {input, strlen(input)},
+			       .stdout_limit = CNI_OUT_MAX,
+			       .stderr_limit = 64 << 10};
 	int r = env_make(c, call, command, at, cni_path, &s.env, err);
 
 	for (int i = 0; r == 0; i++) {
-		static const struct timespec pause = { 0, 200 * CNI_MS };
+		static const struct timespec pause = {0, 200 * CNI_MS};
 		crio_err *why = c->host->err_new();
 
 		r = c->host->spawn(c->in, call, &s, out, why);
-		if (r < 0 && i < BUSY_TRIES && strstr(c->host->err_text(why), strerror(ETXTBSY)) && !c->host->cancelled(call)) {
+		if (r < 0 && i < BUSY_TRIES && strstr(c->host->err_text(why), strerror(ETXTBSY)) &&
+		    !c->host->cancelled(call)) {
 			c->host->err_free(why);
 			(void)nanosleep(&pause, NULL);
 			r = 0;
@@ -134,19 +147,21 @@ static int run(struct cni *c, crio_call *call, const char *path, const char *com
 static int failed(struct cni *c, crio_call *call, const struct crio_spawned *out, crio_err *err)
 {
 	cleanup_json struct json_object *o = NULL;
-	const char *how = out->exit_code > 128 ? cni_fmt(c, call, "killed by signal %d", out->exit_code - 128) :
-						 cni_fmt(c, call, "exit status %d", out->exit_code);
+	const char *how = out->exit_code > 128 ? cni_fmt(c, call, "killed by signal %d", out->exit_code - 128)
+					       : cni_fmt(c, call, "exit status %d", out->exit_code);
 	const char *msg, *details;
 	struct json_object *code;
 	int64_t n;
 
 	if (out->out.n == 0 && out->err.n == 0)
-		return c->host->fail(err, CRIO_E_INTERNAL, "netplugin failed with no error message: %s", how ? how : "");
+		return c->host->fail(err, CRIO_E_INTERNAL, "netplugin failed with no error message: %s",
+				     how ? how : "");
 	if (out->out.n == 0)
 		return c->host->fail(err, CRIO_E_INTERNAL, "netplugin failed: \"%s\" (%s)",
 				     cni_printable(c, call, out->err.p, out->err.n), how ? how : "");
 	if (cni_json_parse(c, out->out.p, out->out.n, &o, NULL) < 0)
-		return c->host->fail(err, CRIO_E_INTERNAL, "netplugin failed (%s), and what it printed is no error object: \"%s\"",
+		return c->host->fail(err, CRIO_E_INTERNAL,
+				     "netplugin failed (%s), and what it printed is no error object: \"%s\"",
 				     how ? how : "", cni_printable(c, call, out->out.p, out->out.n));
 	msg = cni_json_str(o, "msg");
 	details = cni_json_str(o, "details");
@@ -228,7 +243,7 @@ int cni_exec(struct cni *c, crio_call *call, const char *command, const struct l
 	     crio_err *err)
 {
 	cleanup_json struct json_object *conf = NULL;
-	struct crio_spawned out = { .size = sizeof(out), .pidfd = -1 };
+	struct crio_spawned out = {.size = sizeof(out), .pidfd = -1};
 	const char *type = cni_json_str(plugin, "type"), *path, *text;
 	int r = cni_find(c, call, type, &path, err);
 
@@ -283,8 +298,13 @@ static void version_release(struct version *v)
 /* Losing an entry to lack of memory only costs another run. */
 static void version_remember(struct cni *c, const char *path, const struct stat *st, const char *supported)
 {
-	struct version v = { .path = strdup(path), .supported = strdup(supported), .dev = st->st_dev, .ino = st->st_ino,
-			     .size = st->st_size, .mtime = st->st_mtim, .ctime = st->st_ctim };
+	struct version v = {.path = strdup(path),
+			    .supported = strdup(supported),
+			    .dev = st->st_dev,
+			    .ino = st->st_ino,
+			    .size = st->st_size,
+			    .mtime = st->st_mtim,
+			    .ctime = st->st_ctim};
 	struct version *grown;
 	size_t i = 0;
 
@@ -321,7 +341,8 @@ void cni_versions_release(struct cni *c)
 }
 
 /* ",0.3.1,0.4.0," from {"cniVersion":..,"supportedVersions":[..]}. */
-static int version_decode(struct cni *c, crio_call *call, const struct crio_spawned *out, const char **ret, crio_err *err)
+static int version_decode(struct cni *c, crio_call *call, const struct crio_spawned *out, const char **ret,
+			  crio_err *err)
 {
 	cleanup_json struct json_object *o = NULL;
 	struct json_object *arr;
@@ -350,8 +371,8 @@ static int version_decode(struct cni *c, crio_call *call, const struct crio_spaw
 static int version_ask(struct cni *c, crio_call *call, const char *path, const char **ret, crio_err *err)
 {
 	/* Programs built with early versions of the library insist on the variables. */
-	struct attach at = { .id = "", .ifname = "dummy", .netns = "dummy" };
-	struct crio_spawned out = { .size = sizeof(out), .pidfd = -1 };
+	struct attach at = {.id = "", .ifname = "dummy", .netns = "dummy"};
+	struct crio_spawned out = {.size = sizeof(out), .pidfd = -1};
 	crio_call *sub = c->host->call_sub(call, VERSION_TIMEOUT);
 	const char *s = NULL;
 	int r;
@@ -397,7 +418,8 @@ int cni_supports(struct cni *c, crio_call *call, const char *type, const char *v
 	if (!want)
 		return cni_nomem(c, err);
 	if (!strstr(supported, want))
-		return c->host->fail(err, CRIO_E_UNSUPPORTED, "plugin %s does not support config version \"%s\" (it supports %.*s)",
-				     type, version, (int)strlen(supported) - 2, supported + 1);
+		return c->host->fail(err, CRIO_E_UNSUPPORTED,
+				     "plugin %s does not support config version \"%s\" (it supports %.*s)", type,
+				     version, (int)strlen(supported) - 2, supported + 1);
 	return 0;
 }

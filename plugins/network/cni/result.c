@@ -13,7 +13,8 @@ int cni_result_check(struct cni *c, struct json_object *result, crio_err *err)
 	const char *v = cni_json_str(result, "cniVersion");
 
 	if (!cni_version_known(v))
-		return c->host->fail(err, CRIO_E_CORRUPT, "result has the unknown cniVersion '%.32s' (0.1.0 to " CNI_NEWEST " are known)",
+		return c->host->fail(err, CRIO_E_CORRUPT,
+				     "result has the unknown cniVersion '%.32s' (0.1.0 to " CNI_NEWEST " are known)",
 				     v);
 	return 0;
 }
@@ -66,9 +67,9 @@ static int add(struct cni *c, crio_call *call, struct found *f, const char *text
 
 int cni_result_ips(struct cni *c, crio_call *call, struct json_object *result, struct crio_strs *ret, crio_err *err)
 {
-	static const char *const old[] = { "ip4", "ip6" };
+	static const char *const old[] = {"ip4", "ip6"};
 	struct json_object *ips = cni_json_get(result, "ips", json_type_array);
-	struct found f = { .n = 0 };
+	struct found f = {.n = 0};
 	const char **v;
 	int r = 0;
 

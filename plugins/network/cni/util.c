@@ -102,8 +102,11 @@ const char *cni_json_text(struct json_object *o)
 /* Length of the UTF-8 sequence at p (n bytes are there), 0 when it is none. Overlong forms and surrogates are none. */
 static size_t utf8_len(const unsigned char *p, size_t n)
 {
-	size_t len = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 :
-			     p[0] >= 0xf0 && p[0] < 0xf5	   ? 4 : 0;
+	size_t len = p[0] < 0x80		   ? 1
+		     : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
+		     : p[0] >= 0xe0 && p[0] < 0xf0 ? 3
+		     : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
+						   : 0;
 
 	if (len == 0 || len > n)
 		return 0;
@@ -155,7 +158,8 @@ char *cni_base64(struct cni *c, crio_call *call, const void *data, size_t n)
 
 	for (size_t i = 0; ret && i < n; i += 3) {
 		size_t left = n - i;
-		unsigned v = (unsigned)p[i] << 16 | (left > 1 ? (unsigned)p[i + 1] << 8 : 0) | (left > 2 ? p[i + 2] : 0);
+		unsigned v =
+		    (unsigned)p[i] << 16 | (left > 1 ? (unsigned)p[i + 1] << 8 : 0) | (left > 2 ? p[i + 2] : 0);
 
 		*o++ = b64[v >> 18];
 		*o++ = b64[v >> 12 & 63];
@@ -246,7 +250,7 @@ int cni_version_cmp(const char *a, const char *b)
 
 bool cni_version_known(const char *v)
 {
-	static const char *const known[] = { "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", CNI_NEWEST };
+	static const char *const known[] = {"0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", CNI_NEWEST};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
 		if (!strcmp(v, known[i]))

@@ -1,7 +1,7 @@
 /*
- * Following the directories. inotify tells the loop thread, which only marks; a thread of the plugin reads, runs VERSION of
- * programs that changed, and emits readiness. It sleeps without time-out while all is well; it polls STATUS only for
- * networks of 1.1.0, until ready, and after that only with status_grace_period.
+ * Following the directories. inotify tells the loop thread, which only marks; a thread of the plugin reads, runs
+ * VERSION of programs that changed, and emits readiness. It sleeps without time-out while all is well; it polls STATUS
+ * only for networks of 1.1.0, until ready, and after that only with status_grace_period.
  */
 #include <errno.h>
 #include <signal.h>
@@ -12,15 +12,16 @@
 
 #include "cni.h"
 
-#define SETTLE (30 * CNI_MS)       /* files are written in several steps */
+#define SETTLE (30 * CNI_MS)	   /* files are written in several steps */
 #define STATUS_FAST (500 * CNI_MS) /* until ready */
 #define STATUS_SLOW (5 * CNI_SEC)
 #define READ_TIMEOUT (120 * CNI_SEC)
 #define STATUS_TIMEOUT (20 * CNI_SEC)
 #define NEVER INT64_MAX
 
-#define DIR_EVENTS (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF | \
-		    IN_MOVE_SELF | IN_ONLYDIR)
+#define DIR_EVENTS                                                                                                     \
+	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF |           \
+	 IN_MOVE_SELF | IN_ONLYDIR)
 #define PARENT_EVENTS (IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
 #define SELF_EVENTS (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT)
 
@@ -29,10 +30,12 @@ const char *cni_missing_text(struct cni *c, crio_call *call)
 	const char *s;
 
 	if (*c->default_name)
-		s = cni_fmt(c, call, "no CNI configuration file of network \"%s\" in %s. Has your network provider started?",
+		s = cni_fmt(c, call,
+			    "no CNI configuration file of network \"%s\" in %s. Has your network provider started?",
 			    c->default_name, c->conf_dir);
 	else
-		s = cni_fmt(c, call, "no CNI configuration file in %s. Has your network provider started?", c->conf_dir);
+		s = cni_fmt(c, call, "no CNI configuration file in %s. Has your network provider started?",
+			    c->conf_dir);
 	return s ? s : "no CNI configuration file";
 }
 
@@ -111,7 +114,8 @@ static void watch(struct cni *c)
 	c->missing = false;
 	c->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (c->inotify < 0) {
-		c->host->log(c->in, CRIO_LOG_WARN, "Cannot follow %s (%s; see fs.inotify.max_user_instances): reading it every 5 s",
+		c->host->log(c->in, CRIO_LOG_WARN,
+			     "Cannot follow %s (%s; see fs.inotify.max_user_instances): reading it every 5 s",
 			     c->conf_dir, strerror(errno));
 		return;
 	}
@@ -132,7 +136,8 @@ static void watch(struct cni *c)
 
 static void publish(struct cni *c, bool ready, const char *why)
 {
-	struct crio_event_ready ev = { .size = sizeof(ev), .ready = ready, .reason = ready ? "" : "NetworkPluginNotReady" };
+	struct crio_event_ready ev = {
+	    .size = sizeof(ev), .ready = ready, .reason = ready ? "" : "NetworkPluginNotReady"};
 	char *message = NULL;
 	bool same;
 
@@ -150,7 +155,8 @@ static void publish(struct cni *c, bool ready, const char *why)
 		return;
 	c->published = true;
 	ev.message = message ? message : "";
-	c->host->log(c->in, CRIO_LOG_INFO, "CNI network is %s%s%s", ready ? "ready" : "not ready", ready ? "" : ": ", ready ? "" : why);
+	c->host->log(c->in, CRIO_LOG_INFO, "CNI network is %s%s%s", ready ? "ready" : "not ready", ready ? "" : ": ",
+		     ready ? "" : why);
 	/* Only this thread replaces the message. */
 	(void)c->host->emit(c->in, CRIO_EVENT_READY, &ev);
 }
@@ -158,7 +164,7 @@ static void publish(struct cni *c, bool ready, const char *why)
 /* STATUS of the default network. Returns when to ask again, or NEVER. */
 static int64_t status_poll(struct cni *c, crio_call *call, struct net *dflt)
 {
-	cleanup_list struct list l = { 0 };
+	cleanup_list struct list l = {0};
 	crio_call *sub;
 	crio_err *err;
 	int64_t now = c->host->now_ns(), again = c->grace_ns > 0 ? now + STATUS_SLOW : NEVER;
@@ -180,7 +186,8 @@ static int64_t status_poll(struct cni *c, crio_call *call, struct net *dflt)
 	} else {
 		if (c->ready && c->grace_ns > 0 && !c->first_failure_ns) {
 			c->first_failure_ns = now;
-			c->host->log(c->in, CRIO_LOG_WARN, "CNI plugin status check failed, will report after the grace period: %s",
+			c->host->log(c->in, CRIO_LOG_WARN,
+				     "CNI plugin status check failed, will report after the grace period: %s",
 				     c->host->err_text(err));
 		}
 		if (!c->ready || c->grace_ns <= 0 || now - c->first_failure_ns >= c->grace_ns)
@@ -230,18 +237,19 @@ static int64_t refresh(struct cni *c, crio_call *call, bool read)
 /* Waits until there is something to do; false: stop. */
 static bool wait_work(struct cni *c, int64_t until, bool *ret_dirty, bool *ret_rewatch)
 {
-	struct timespec ts = { until / CNI_SEC, until % CNI_SEC };
+	struct timespec ts = {until / CNI_SEC, until % CNI_SEC};
 	int e = 0;
 	bool go;
 
 	(void)pthread_mutex_lock(&c->mu);
 	while (!c->stop && !c->dirty && e != ETIMEDOUT)
-		e = until == NEVER ? pthread_cond_wait(&c->cond, &c->mu) : pthread_cond_timedwait(&c->cond, &c->mu, &ts);
+		e = until == NEVER ? pthread_cond_wait(&c->cond, &c->mu)
+				   : pthread_cond_timedwait(&c->cond, &c->mu, &ts);
 	go = !c->stop;
 	*ret_dirty = c->dirty;
 	(void)pthread_mutex_unlock(&c->mu);
 	if (go && *ret_dirty) {
-		static const struct timespec settle = { 0, SETTLE };
+		static const struct timespec settle = {0, SETTLE};
 		(void)nanosleep(&settle, NULL);
 	}
 	(void)pthread_mutex_lock(&c->mu);

@@ -1,6 +1,6 @@
 /*
- * The hostnetwork plugin: pods that share the node's network. Nothing is attached; a pod's addresses are the node's own:
- * those of the interfaces that carry the default routes, else the first ones that are up. See hostnetwork.md.
+ * The hostnetwork plugin: pods that share the node's network. Nothing is attached; a pod's addresses are the node's
+ * own: those of the interfaces that carry the default routes, else the first ones that are up. See hostnetwork.md.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -33,10 +33,10 @@ static void route_look(const struct nlmsghdr *h, int family, struct route *best)
 {
 	const struct rtmsg *rt = NLMSG_DATA(h);
 	int left = (int)RTM_PAYLOAD(h);
-	struct route r = { 0, 0 };
+	struct route r = {0, 0};
 
-	if (h->nlmsg_type != RTM_NEWROUTE || rt->rtm_family != family || rt->rtm_dst_len != 0 || rt->rtm_type != RTN_UNICAST ||
-	    rt->rtm_table != RT_TABLE_MAIN)
+	if (h->nlmsg_type != RTM_NEWROUTE || rt->rtm_family != family || rt->rtm_dst_len != 0 ||
+	    rt->rtm_type != RTN_UNICAST || rt->rtm_table != RT_TABLE_MAIN)
 		return;
 	for (const struct rtattr *a = RTM_RTA(rt); RTA_OK(a, left); a = RTA_NEXT(a, left)) {
 		if (RTA_PAYLOAD(a) < sizeof(uint32_t))
@@ -58,11 +58,12 @@ static unsigned default_interface(int family)
 	struct {
 		struct nlmsghdr h;
 		struct rtmsg rt;
-	} req = { { .nlmsg_len = NLMSG_LENGTH(sizeof(struct rtmsg)), .nlmsg_type = RTM_GETROUTE,
-		    .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-		  { .rtm_family = (unsigned char)family } };
-	struct timeval limit = { .tv_sec = 2 };
-	struct route best = { 0, 0 };
+	} req = {{.nlmsg_len = NLMSG_LENGTH(sizeof(struct rtmsg)),
+		  .nlmsg_type = RTM_GETROUTE,
+		  .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+		 {.rtm_family = (unsigned char)family}};
+	struct timeval limit = {.tv_sec = 2};
+	struct route best = {0, 0};
 	char *buf = malloc(ROUTES_BUF);
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	bool done = fd < 0 || !buf || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0 ||
@@ -119,9 +120,10 @@ static const char *primary(const struct hostnet *s, crio_call *call, const struc
 	return s->host->strdup(call, first);
 }
 
-static int setup(void *self, crio_call *call, const struct crio_network_args *args, struct crio_network_out *out, crio_err *err)
+static int setup(void *self, crio_call *call, const struct crio_network_args *args, struct crio_network_out *out,
+		 crio_err *err)
 {
-	static const int families[] = { AF_INET, AF_INET6 };
+	static const int families[] = {AF_INET, AF_INET6};
 	const struct hostnet *s = self;
 	const char **v = s->host->alloc(call, 3 * sizeof(*v));
 	struct ifaddrs *list = NULL;
@@ -154,8 +156,8 @@ static int teardown(void *self, crio_call *call, const struct crio_network_args 
 	return 0;
 }
 
-static int status(void *self, crio_call *call, const struct crio_network_no_args *args, struct crio_network_status_out *out,
-		  crio_err *err)
+static int status(void *self, crio_call *call, const struct crio_network_no_args *args,
+		  struct crio_network_status_out *out, crio_err *err)
 {
 	(void)self, (void)call, (void)args, (void)err;
 	out->ready = 1;
@@ -165,9 +167,10 @@ static int status(void *self, crio_call *call, const struct crio_network_no_args
 	return 0;
 }
 
-static int hostnetwork_open(const struct crio_host *host, crio_instance *in, crio_call *call, void **self, crio_err *err)
+static int hostnetwork_open(const struct crio_host *host, crio_instance *in, crio_call *call, void **self,
+			    crio_err *err)
 {
-	struct crio_event_ready ready = { .size = sizeof(ready), .ready = 1, .reason = "", .message = "" };
+	struct crio_event_ready ready = {.size = sizeof(ready), .ready = 1, .reason = "", .message = ""};
 	struct hostnet *s = calloc(1, sizeof(*s));
 
 	(void)call;
@@ -186,19 +189,19 @@ static void hostnetwork_close(void *self)
 }
 
 static const struct crio_network_ops ops = {
-	.setup = setup,
-	.teardown = teardown,
-	.status = status,
+    .setup = setup,
+    .teardown = teardown,
+    .status = status,
 };
 
 static const struct crio_plugin plugin = {
-	CRIO_PLUGIN_HEAD(CRIO_KIND_NETWORK, CRIO_THREADS_PARALLEL, ops),
-	.caps = CRIO_NETWORK_CAP_NO_NETNS | CRIO_NETWORK_CAP_HOSTPORT,
-	.name = "hostnetwork",
-	.version = "1",
-	.summary = "Pods share the node's network",
-	.open = hostnetwork_open,
-	.close = hostnetwork_close,
+    CRIO_PLUGIN_HEAD(CRIO_KIND_NETWORK, CRIO_THREADS_PARALLEL, ops),
+    .caps = CRIO_NETWORK_CAP_NO_NETNS | CRIO_NETWORK_CAP_HOSTPORT,
+    .name = "hostnetwork",
+    .version = "1",
+    .summary = "Pods share the node's network",
+    .open = hostnetwork_open,
+    .close = hostnetwork_close,
 };
 
 CRIO_PLUGIN_REGISTER(hostnetwork, plugin)

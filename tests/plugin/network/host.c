@@ -12,10 +12,10 @@
 
 struct host host;
 
-#define DIE(...)                                      \
-	do {                                          \
-		(void)fprintf(stderr, __VA_ARGS__);   \
-		exit(99);                             \
+#define DIE(...)                                                                                                       \
+	do {                                                                                                           \
+		(void)fprintf(stderr, __VA_ARGS__);                                                                    \
+		exit(99);                                                                                              \
 	} while (0)
 
 crio_call *timed(int64_t ns)
@@ -37,13 +37,13 @@ static char *path_va(const char *fmt, va_list ap)
 	return path;
 }
 
-#define PATH(fmt)                                \
-	__extension__({                          \
-		va_list ap_;                     \
-		va_start(ap_, fmt);              \
-		char *p_ = path_va(fmt, ap_);    \
-		va_end(ap_);                     \
-		p_;                              \
+#define PATH(fmt)                                                                                                      \
+	__extension__({                                                                                                \
+		va_list ap_;                                                                                           \
+		va_start(ap_, fmt);                                                                                    \
+		char *p_ = path_va(fmt, ap_);                                                                          \
+		va_end(ap_);                                                                                           \
+		p_;                                                                                                    \
 	})
 
 void put(const char *text, mode_t mode, const char *fmt, ...)
@@ -81,16 +81,16 @@ int sh(const char *fmt, ...)
 {
 	cleanup_free char *cmd = NULL;
 	struct spawn s = SPAWN_INIT;
-	cleanup_spawn_result struct spawn_result res = { 0 };
+	cleanup_spawn_result struct spawn_result res = {0};
 	cleanup_call crio_call *call = timed(60 * SEC);
 	cleanup_free char *env = path_fmt("D=%s", host.dir);
-	const char *envp[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", env, NULL };
+	const char *envp[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", env, NULL};
 	va_list ap;
 
 	va_start(ap, fmt);
 	assert_true(vasprintf(&cmd, fmt, ap) >= 0);
 	va_end(ap);
-	const char *argv[] = { "/bin/sh", "-c", cmd, NULL };
+	const char *argv[] = {"/bin/sh", "-c", cmd, NULL};
 	s.path = "/bin/sh";
 	s.argv = argv;
 	s.env = envp;
@@ -116,9 +116,9 @@ static void copy_module(const char *plugin)
 
 void host_enter(const char *plugin)
 {
-	static const char *const dirs[] = { "plugins/network", "conf", "bin", "cache", "ns", "state", "run" };
+	static const char *const dirs[] = {"plugins/network", "conf", "bin", "cache", "ns", "state", "run"};
 	crio_err err = ERR_INIT;
-	struct plugins_args a = { 0 };
+	struct plugins_args a = {0};
 
 	if (geteuid() != 0 || unshare(CLONE_NEWNET | CLONE_NEWNS) < 0) {
 		(void)fprintf(stderr, "needs root: skipped\n");
@@ -143,7 +143,7 @@ void host_enter(const char *plugin)
 	(void)snprintf(run, sizeof(run), "%s/run", host.dir);
 	if (loop_new(&host.loop, &err) < 0 || workers_new(&host.workers, &err) < 0)
 		DIE("%s\n", err_text(&err));
-	a = (struct plugins_args){ mod, opts, state, run, NULL, host.loop, host.workers };
+	a = (struct plugins_args){mod, opts, state, run, NULL, host.loop, host.workers};
 	if (plugins_new(&a, &host.plugins, &err) < 0)
 		DIE("%s\n", err_text(&err));
 }
@@ -182,7 +182,7 @@ void inst_open(struct net_inst *n, const char *plugin, const char *more, ...)
 	cleanup_err crio_err err = ERR_INIT;
 	static const struct {
 		const char *key, *dir;
-	} dirs[] = { { "network_dir", "conf" }, { "plugin_dirs", "bin" }, { "cache_dir", "cache" } };
+	} dirs[] = {{"network_dir", "conf"}, {"plugin_dirs", "bin"}, {"cache_dir", "cache"}};
 	va_list ap;
 
 	memset(n, 0, sizeof(*n));
@@ -230,7 +230,7 @@ void pod_make(struct pod_net *p, const char *id)
 {
 	cleanup_free char *dir = path_fmt("%s/ns", host.dir);
 	cleanup_err crio_err err = ERR_INIT;
-	struct netns_args a = { .dir = dir, .name = p->name, .net = true };
+	struct netns_args a = {.dir = dir, .name = p->name, .net = true};
 
 	memset(p, 0, sizeof(*p));
 	(void)snprintf(p->name, sizeof(p->name), "%.31s", id);
@@ -240,8 +240,16 @@ void pod_make(struct pod_net *p, const char *id)
 	p->fd = netns_open(p->path, &err);
 	assert_true(p->fd >= 0);
 	p->args = (struct crio_network_args){
-		.size = sizeof(p->args), .netns_fd = p->fd, .id = id, .name = "web", .ns = "default", .uid = "uid-1",
-		.netns_path = p->path, .ifname = "eth0", .cgroup_path = "/kubepods/pod1", .result_json = "",
+	    .size = sizeof(p->args),
+	    .netns_fd = p->fd,
+	    .id = id,
+	    .name = "web",
+	    .ns = "default",
+	    .uid = "uid-1",
+	    .netns_path = p->path,
+	    .ifname = "eth0",
+	    .cgroup_path = "/kubepods/pod1",
+	    .result_json = "",
 	};
 }
 

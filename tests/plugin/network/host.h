@@ -1,7 +1,7 @@
 /*
- * host.h: the ground the network plugins' tests stand on: a network and mount namespace of their own (nothing reaches the
- * machine), a directory of their own, the real plugin host, and pods that are just namespaces. Needs root; host_enter ends
- * the program with 77 (skipped) without it or without the plugin's module.
+ * host.h: the ground the network plugins' tests stand on: a network and mount namespace of their own (nothing reaches
+ * the machine), a directory of their own, the real plugin host, and pods that are just namespaces. Needs root;
+ * host_enter ends the program with 77 (skipped) without it or without the plugin's module.
  */
 #ifndef TESTS_NETWORK_HOST_H
 #define TESTS_NETWORK_HOST_H

@@ -5,18 +5,21 @@
 
 static struct net_inst inst;
 
-#define GOOD_RESULT "{\"cniVersion\":\"1.0.0\",\"ips\":[{\"address\":\"10.1.0.5/16\"},{\"address\":\"10.1.0.6/16\"}," \
-		    "{\"address\":\"FD00::05/64\"}],\"dns\":{\"nameservers\":[\"10.1.0.1\"]}}"
+#define GOOD_RESULT                                                                                                    \
+	"{\"cniVersion\":\"1.0.0\",\"ips\":[{\"address\":\"10.1.0.5/16\"},{\"address\":\"10.1.0.6/16\"},"              \
+	"{\"address\":\"FD00::05/64\"}],\"dns\":{\"nameservers\":[\"10.1.0.1\"]}}"
 
-/* A program that logs "<name> <command> <id> <netns set?> <ifname>", keeps its input in in.<name>.<command> and its CNI_ARGS in
- * args.<name>.<command>, and does `body` for anything but VERSION. */
+/* A program that logs "<name> <command> <id> <netns set?> <ifname>", keeps its input in in.<name>.<command> and its
+ * CNI_ARGS in args.<name>.<command>, and does `body` for anything but VERSION. */
 static void fake(const char *name, const char *versions, const char *body)
 {
 	cleanup_free char *text = path_fmt(
-		"#!/bin/sh\nD='%s'\nn=%s\necho \"$n $CNI_COMMAND $CNI_CONTAINERID ${CNI_NETNS:-none} $CNI_IFNAME\" >> $D/log\n"
-		"cat > $D/in.$n.$CNI_COMMAND\nprintf %%s \"$CNI_ARGS\" > $D/args.$n.$CNI_COMMAND\nenv > $D/env.$n\n"
-		"if [ \"$CNI_COMMAND\" = VERSION ]; then\necho '{\"cniVersion\":\"1.1.0\",\"supportedVersions\":[%s]}'\nexit 0\nfi\n%s\n",
-		host.dir, name, versions, body);
+	    "#!/bin/sh\nD='%s'\nn=%s\necho \"$n $CNI_COMMAND $CNI_CONTAINERID ${CNI_NETNS:-none} $CNI_IFNAME\" >> "
+	    "$D/log\n"
+	    "cat > $D/in.$n.$CNI_COMMAND\nprintf %%s \"$CNI_ARGS\" > $D/args.$n.$CNI_COMMAND\nenv > $D/env.$n\n"
+	    "if [ \"$CNI_COMMAND\" = VERSION ]; then\necho "
+	    "'{\"cniVersion\":\"1.1.0\",\"supportedVersions\":[%s]}'\nexit 0\nfi\n%s\n",
+	    host.dir, name, versions, body);
 
 	assert_non_null(text);
 	put(text, 0755, "bin/%s", name);
@@ -43,7 +46,8 @@ static size_t count(const char *needle)
 /* A list named `net` of programs of these types. */
 static void conf(const char *file, const char *version, const char *net, const char *plugins)
 {
-	cleanup_free char *text = path_fmt("{\"cniVersion\":\"%s\",\"name\":\"%s\",\"plugins\":[%s]}", version, net, plugins);
+	cleanup_free char *text =
+	    path_fmt("{\"cniVersion\":\"%s\",\"name\":\"%s\",\"plugins\":[%s]}", version, net, plugins);
 
 	put(text, 0644, "conf/%s", file);
 }
@@ -62,7 +66,8 @@ static struct json_object *input(const char *name)
 static int begin(void **state)
 {
 	(void)state;
-	assert_int_equal(sh("rm -rf $D/conf $D/bin $D/cache; rm -f $D/log $D/in.* $D/args.* $D/env.*; mkdir $D/conf $D/bin"), 0);
+	assert_int_equal(
+	    sh("rm -rf $D/conf $D/bin $D/cache; rm -f $D/log $D/in.* $D/args.* $D/env.*; mkdir $D/conf $D/bin"), 0);
 	inst_open(&inst, "cni", NULL);
 	return 0;
 }
@@ -77,7 +82,7 @@ static int end(void **state)
 static int add(struct pod_net *pod, struct crio_network_out *out, int64_t time, crio_err *err)
 {
 	cleanup_call crio_call *call = timed(time);
-	struct crio_network_out o = { .size = sizeof(o) };
+	struct crio_network_out o = {.size = sizeof(o)};
 	int r = plugin_network_setup(inst.in, call, &pod->args, &o, err);
 
 	if (out && r == 0) {
@@ -90,7 +95,7 @@ static int add(struct pod_net *pod, struct crio_network_out *out, int64_t time, 
 
 static int del(struct pod_net *pod, crio_err *err)
 {
-	struct crio_network_no_out none = { .size = sizeof(none) };
+	struct crio_network_no_out none = {.size = sizeof(none)};
 	cleanup_call crio_call *call = timed(20 * SEC);
 
 	return plugin_network_teardown(inst.in, call, &pod->args, &none, err);
@@ -102,7 +107,7 @@ static void chain(void **state)
 {
 	cleanup_json struct json_object *in = NULL, *prev = NULL;
 	cleanup_free char *log = NULL, *args = NULL, *want = NULL;
-	struct crio_network_out out = { .size = sizeof(out) };
+	struct crio_network_out out = {.size = sizeof(out)};
 	cleanup_call crio_call *call = timed(20 * SEC);
 	cleanup_err crio_err err = ERR_INIT;
 	struct pod_net pod;
@@ -110,7 +115,8 @@ static void chain(void **state)
 	(void)state;
 	fake_ok("one");
 	fake("two", ALL_VERSIONS, ONLY_ADD("echo '{\"ips\":[{\"address\":\"10.9.9.9/8\",\"version\":\"4\"}]}'"));
-	conf("10-x.conflist", "0.4.0", "net-x", "{\"type\":\"one\",\"big\":12345678901234567},{\"type\":\"two\",\"name\":\"other\"}");
+	conf("10-x.conflist", "0.4.0", "net-x",
+	     "{\"type\":\"one\",\"big\":12345678901234567},{\"type\":\"two\",\"name\":\"other\"}");
 	inst_await(&inst, true, "");
 	pod_make(&pod, "p1");
 	if (plugin_network_setup(inst.in, call, &pod.args, &out, &err) < 0)
@@ -128,22 +134,24 @@ static void chain(void **state)
 	assert_string_equal(json_str(prev, "name"), "net-x");
 	assert_string_equal(json_str(json_obj(json_obj(prev, "prevResult"), "dns") ? prev : NULL, "type"), "two");
 	args = slurp("args.one.ADD");
-	assert_string_equal(args, "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web;K8S_POD_INFRA_CONTAINER_ID=p1;"
-				  "K8S_POD_UID=uid-1");
+	assert_string_equal(args,
+			    "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web;K8S_POD_INFRA_CONTAINER_ID=p1;"
+			    "K8S_POD_UID=uid-1");
 	assert_int_equal(del(&pod, &err), 0);
 	(void)json_object_put(move_ptr(in));
 	in = input("one.DEL");
 	assert_string_equal(json_str(json_obj(in, "prevResult"), "cniVersion"), "0.4.0");
 	log = slurp("log");
 	want = path_fmt("one VERSION  dummy dummy\ntwo VERSION  dummy dummy\none ADD p1 %s eth0\ntwo ADD p1 %s eth0\n"
-			"two DEL p1 %s eth0\none DEL p1 %s eth0\n", pod.path, pod.path, pod.path, pod.path);
+			"two DEL p1 %s eth0\none DEL p1 %s eth0\n",
+			pod.path, pod.path, pod.path, pod.path);
 	assert_string_equal(log, want);
 	pod_drop(&pod);
 }
 
 static void families(void **state)
 {
-	struct crio_network_out out = { .size = sizeof(out) };
+	struct crio_network_out out = {.size = sizeof(out)};
 	cleanup_call crio_call *call = timed(20 * SEC);
 	struct pod_net pod;
 
@@ -156,8 +164,9 @@ static void families(void **state)
 	assert_int_equal(out.ips.n, 2);
 	assert_string_equal(out.ips.v[0], "10.1.0.5");
 	assert_string_equal(out.ips.v[1], "fd00::5");
-	fake("one", ALL_VERSIONS, ONLY_ADD("echo '{\"cniVersion\":\"0.2.0\",\"ip6\":{\"ip\":\"fd00::7/64\"},"
-					   "\"ip4\":{\"ip\":\"10.2.0.7/16\"}}'"));
+	fake("one", ALL_VERSIONS,
+	     ONLY_ADD("echo '{\"cniVersion\":\"0.2.0\",\"ip6\":{\"ip\":\"fd00::7/64\"},"
+		      "\"ip4\":{\"ip\":\"10.2.0.7/16\"}}'"));
 	assert_int_equal(plugin_network_setup(inst.in, call, &pod.args, &out, NULL), 0);
 	assert_int_equal(out.ips.n, 2);
 	assert_string_equal(out.ips.v[0], "10.2.0.7");
@@ -170,9 +179,9 @@ static void families(void **state)
 
 static void capabilities(void **state)
 {
-	static const struct crio_kv ann[] = { { "a/b", "c\"d" }, { "x", "" } };
-	static const char *const aliases[] = { "foo", "bar" };
-	struct crio_port_mapping port = { sizeof(port), 8080, 80, 0, "tcp", "127.0.0.1" };
+	static const struct crio_kv ann[] = {{"a/b", "c\"d"}, {"x", ""}};
+	static const char *const aliases[] = {"foo", "bar"};
+	struct crio_port_mapping port = {sizeof(port), 8080, 80, 0, "tcp", "127.0.0.1"};
 	cleanup_json struct json_object *all = NULL, *none = NULL, *rt = NULL, *cached = NULL;
 	cleanup_free char *text = NULL;
 	struct pod_net pod;
@@ -181,23 +190,26 @@ static void capabilities(void **state)
 	fake_ok("one");
 	fake_ok("two");
 	conf("10-x.conflist", "1.0.0", "x",
-	     "{\"type\":\"one\",\"capabilities\":{\"portMappings\":true,\"bandwidth\":true,\"aliases\":true,\"cgroupPath\":true,"
+	     "{\"type\":\"one\",\"capabilities\":{\"portMappings\":true,\"bandwidth\":true,\"aliases\":true,"
+	     "\"cgroupPath\":true,"
 	     "\"io.kubernetes.cri.pod-annotations\":true,\"ips\":true}},"
 	     "{\"type\":\"two\",\"capabilities\":{\"portMappings\":false}}");
 	inst_await(&inst, true, "");
 	pod_make(&pod, "p1");
-	pod.args.ports = (struct crio_port_mappings){ &port, 1, sizeof(port) };
-	pod.args.annotations = (struct crio_map){ ann, 2 };
-	pod.args.aliases = (struct crio_strs){ aliases, 2 };
+	pod.args.ports = (struct crio_port_mappings){&port, 1, sizeof(port)};
+	pod.args.annotations = (struct crio_map){ann, 2};
+	pod.args.aliases = (struct crio_strs){aliases, 2};
 	pod.args.ingress_rate = 1000000;
 	assert_int_equal(add(&pod, NULL, 20 * SEC, NULL), 0);
 	all = input("one.ADD");
 	rt = json_object_get(json_obj(all, "runtimeConfig"));
-	assert_string_equal(json_object_to_json_string_ext(rt, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE),
-			    "{\"portMappings\":[{\"hostPort\":8080,\"containerPort\":80,\"protocol\":\"tcp\",\"hostIP\":\"127.0.0.1\"}],"
-			    "\"bandwidth\":{\"ingressRate\":1000000,\"ingressBurst\":34359738359,\"egressRate\":0,\"egressBurst\":0},"
-			    "\"aliases\":[\"foo\",\"bar\"],\"cgroupPath\":\"/kubepods/pod1\","
-			    "\"io.kubernetes.cri.pod-annotations\":{\"a/b\":\"c\\\"d\",\"x\":\"\"}}");
+	assert_string_equal(
+	    json_object_to_json_string_ext(rt, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE),
+	    "{\"portMappings\":[{\"hostPort\":8080,\"containerPort\":80,\"protocol\":\"tcp\",\"hostIP\":\"127.0.0.1\"}]"
+	    ","
+	    "\"bandwidth\":{\"ingressRate\":1000000,\"ingressBurst\":34359738359,\"egressRate\":0,\"egressBurst\":0},"
+	    "\"aliases\":[\"foo\",\"bar\"],\"cgroupPath\":\"/kubepods/pod1\","
+	    "\"io.kubernetes.cri.pod-annotations\":{\"a/b\":\"c\\\"d\",\"x\":\"\"}}");
 	none = input("two.ADD");
 	assert_null(json_get(none, "runtimeConfig"));
 	text = slurp("cache/results/x-p1-eth0");
@@ -238,7 +250,7 @@ static void environment(void **state)
 
 static void injection(void **state)
 {
-	static const char *const bad[] = { "a;IP=10.0.0.9", "a=b", "a\nb" };
+	static const char *const bad[] = {"a;IP=10.0.0.9", "a=b", "a\nb"};
 	cleanup_err crio_err err = ERR_INIT;
 	struct pod_net pod;
 
@@ -274,26 +286,27 @@ static void misbehaving(void **state)
 		int code;
 		const char *text;
 	} rows[] = {
-		{ "exit 0", CRIO_E_CORRUPT, "without printing a result" },
-		{ "echo ' '", CRIO_E_CORRUPT, "empty" },
-		{ "echo garbage", CRIO_E_CORRUPT, "garbage" },
-		{ "echo '[]'", CRIO_E_CORRUPT, "not an object" },
-		{ "echo '{\"cniVersion\":\"1.0.0\"}{}'", CRIO_E_CORRUPT, "JSON" },
-		{ "printf '{\"cniVersion\":\"1.0.0\",\"a\":\"\\377\"}'", CRIO_E_CORRUPT, "JSON" },
-		{ "echo '{\"cniVersion\":\"9.0.0\"}'", CRIO_E_CORRUPT, "9.0.0" },
-		{ "echo '{\"ips\":[{\"address\":\"evil\"}]}'", CRIO_E_CORRUPT, "evil" },
-		{ "echo '{\"ips\":[{\"address\":7}]}'", CRIO_E_CORRUPT, "address" },
-		{ "echo '{\"ips\":[7]}'", CRIO_E_CORRUPT, "address" },
-		{ "i=0; while [ $i -lt 100 ]; do printf '{\"a\":'; i=$((i+1)); done", CRIO_E_CORRUPT, "JSON" },
-		{ "head -c 1G /dev/zero | tr '\\0' x", CRIO_E_EXHAUSTED, "longer than" },
-		{ "kill -SEGV $$", CRIO_E_INTERNAL, "killed by signal 11" },
-		{ "exit 3", CRIO_E_INTERNAL, "exit status 3" },
-		{ "echo oh no >&2; exit 1", CRIO_E_INTERNAL, "oh no" },
-		{ "echo half; exit 1", CRIO_E_INTERNAL, "half" },
-		{ "echo '{\"code\":7,\"msg\":\"bad config\",\"details\":\"line 3\"}'; exit 1", CRIO_E_INTERNAL, "bad config; line 3" },
-		{ "echo '{\"code\":11,\"msg\":\"later\"}'; exit 1", CRIO_E_UNAVAILABLE, "later" },
-		{ "echo '{}'; exit 1", CRIO_E_INTERNAL, "without a message" },
-		{ "printf '\\033[31mred\\377\\n' >&2; exit 1", CRIO_E_INTERNAL, " [31mred?" },
+	    {"exit 0", CRIO_E_CORRUPT, "without printing a result"},
+	    {"echo ' '", CRIO_E_CORRUPT, "empty"},
+	    {"echo garbage", CRIO_E_CORRUPT, "garbage"},
+	    {"echo '[]'", CRIO_E_CORRUPT, "not an object"},
+	    {"echo '{\"cniVersion\":\"1.0.0\"}{}'", CRIO_E_CORRUPT, "JSON"},
+	    {"printf '{\"cniVersion\":\"1.0.0\",\"a\":\"\\377\"}'", CRIO_E_CORRUPT, "JSON"},
+	    {"echo '{\"cniVersion\":\"9.0.0\"}'", CRIO_E_CORRUPT, "9.0.0"},
+	    {"echo '{\"ips\":[{\"address\":\"evil\"}]}'", CRIO_E_CORRUPT, "evil"},
+	    {"echo '{\"ips\":[{\"address\":7}]}'", CRIO_E_CORRUPT, "address"},
+	    {"echo '{\"ips\":[7]}'", CRIO_E_CORRUPT, "address"},
+	    {"i=0; while [ $i -lt 100 ]; do printf '{\"a\":'; i=$((i+1)); done", CRIO_E_CORRUPT, "JSON"},
+	    {"head -c 1G /dev/zero | tr '\\0' x", CRIO_E_EXHAUSTED, "longer than"},
+	    {"kill -SEGV $$", CRIO_E_INTERNAL, "killed by signal 11"},
+	    {"exit 3", CRIO_E_INTERNAL, "exit status 3"},
+	    {"echo oh no >&2; exit 1", CRIO_E_INTERNAL, "oh no"},
+	    {"echo half; exit 1", CRIO_E_INTERNAL, "half"},
+	    {"echo '{\"code\":7,\"msg\":\"bad config\",\"details\":\"line 3\"}'; exit 1", CRIO_E_INTERNAL,
+	     "bad config; line 3"},
+	    {"echo '{\"code\":11,\"msg\":\"later\"}'; exit 1", CRIO_E_UNAVAILABLE, "later"},
+	    {"echo '{}'; exit 1", CRIO_E_INTERNAL, "without a message"},
+	    {"printf '\\033[31mred\\377\\n' >&2; exit 1", CRIO_E_INTERNAL, " [31mred?"},
 	};
 	struct pod_net pod;
 
@@ -377,9 +390,14 @@ static void del_goes_on(void **state)
 
 static void broken_cache(void **state)
 {
-	static const char *const bad[] = { "", "{", "{}", "[1]", "{\"kind\":\"other\"}",
-					   "{\"kind\":\"cniCacheV1\",\"containerId\":\"p1\",\"ifName\":\"eth0\",\"networkName\":\"x\","
-					   "\"config\":\"!!!\"}" };
+	static const char *const bad[] = {
+	    "",
+	    "{",
+	    "{}",
+	    "[1]",
+	    "{\"kind\":\"other\"}",
+	    "{\"kind\":\"cniCacheV1\",\"containerId\":\"p1\",\"ifName\":\"eth0\",\"networkName\":\"x\","
+	    "\"config\":\"!!!\"}"};
 	struct pod_net pod;
 
 	(void)state;
@@ -400,7 +418,7 @@ static void broken_cache(void **state)
 
 static void check_op(void **state)
 {
-	struct crio_network_no_out none = { .size = sizeof(none) };
+	struct crio_network_no_out none = {.size = sizeof(none)};
 	cleanup_call crio_call *call = timed(20 * SEC);
 	cleanup_err crio_err err = ERR_INIT;
 	cleanup_json struct json_object *in = NULL;
@@ -424,7 +442,7 @@ static void check_op(void **state)
 	put("{\"cniVersion\":\"1.0.0\",\"name\":\"x\",\"disableCheck\":true,\"plugins\":[{\"type\":\"one\"}]}", 0644,
 	    "conf/10-x.conflist");
 	for (int i = 0; i < 50; i++) {
-		struct timespec ms = { 0, 10 * MS };
+		struct timespec ms = {0, 10 * MS};
 		(void)nanosleep(&ms, NULL);
 	}
 	assert_int_equal(add(&pod, NULL, 20 * SEC, NULL), 0);
@@ -439,8 +457,8 @@ static void check_op(void **state)
 
 static void status_is(bool ready, const char *network)
 {
-	struct crio_network_no_args no = { .size = sizeof(no) };
-	struct crio_network_status_out st = { .size = sizeof(st) };
+	struct crio_network_no_args no = {.size = sizeof(no)};
+	struct crio_network_status_out st = {.size = sizeof(st)};
 	cleanup_call crio_call *call = timed(5 * SEC);
 
 	assert_int_equal(plugin_network_status(inst.in, call, &no, &st, NULL), 0);
@@ -471,10 +489,10 @@ static void appears_changes_vanishes(void **state)
 	conf("10-a.conflist", "1.0.0", "a", "{\"type\":\"one\"}");
 	conf("15-other.txt", "1.0.0", "t", "{\"type\":\"one\"}");
 	for (int i = 0; i < 100; i++) {
-		struct timespec ms = { 0, 20 * MS };
+		struct timespec ms = {0, 20 * MS};
 		cleanup_call crio_call *call = timed(5 * SEC);
-		struct crio_network_no_args no = { .size = sizeof(no) };
-		struct crio_network_status_out st = { .size = sizeof(st) };
+		struct crio_network_no_args no = {.size = sizeof(no)};
+		struct crio_network_status_out st = {.size = sizeof(st)};
 
 		assert_int_equal(plugin_network_status(inst.in, call, &no, &st, NULL), 0);
 		if (str_eq(st.network, "a"))
@@ -506,22 +524,24 @@ static void invalid_files(void **state)
 	static const struct {
 		const char *text, *why;
 	} rows[] = {
-		{ "", "empty" },
-		{ "{", "JSON" },
-		{ "[]", "not an object" },
-		{ "{\"name\":\"x\"}", "no plugins" },
-		{ "{\"name\":\"x\",\"plugins\":[]}", "no plugins" },
-		{ "{\"name\":\"x\",\"plugins\":[{}]}", "'type'" },
-		{ "{\"name\":\"x\",\"plugins\":[{\"type\":\"../bin/one\"}]}", "'type'" },
-		{ "{\"name\":\"x\",\"plugins\":[{\"type\":\"/bin/sh\"}]}", "'type'" },
-		{ "{\"name\":\"x\",\"plugins\":[{\"type\":\"..\"}]}", "'type'" },
-		{ "{\"name\":\"x\",\"plugins\":[{\"type\":\"one\\u0000\"}]}", "'type'" },
-		{ "{\"plugins\":[{\"type\":\"one\"}]}", "network name" },
-		{ "{\"name\":\"a/b\",\"plugins\":[{\"type\":\"one\"}]}", "network name" },
-		{ "{\"name\":\"x\",\"cniVersion\":\"7.0.0\",\"plugins\":[{\"type\":\"one\"}]}", "7.0.0" },
-		{ "{\"name\":\"x\",\"cniVersion\":\"1.0.0\",\"plugins\":[{\"type\":\"old\"}]}", "does not support config version \"1.0.0\"" },
-		{ "{\"name\":\"x\",\"cniVersion\":\"1.0.0\",\"plugins\":[{\"type\":\"broken\"}]}", "broken" },
-		{ "{\"name\":\"x\",\"cniVersion\":\"1.0.0\",\"plugins\":[{\"type\":\"noexec\"}]}", "failed to find plugin \"noexec\"" },
+	    {"", "empty"},
+	    {"{", "JSON"},
+	    {"[]", "not an object"},
+	    {"{\"name\":\"x\"}", "no plugins"},
+	    {"{\"name\":\"x\",\"plugins\":[]}", "no plugins"},
+	    {"{\"name\":\"x\",\"plugins\":[{}]}", "'type'"},
+	    {"{\"name\":\"x\",\"plugins\":[{\"type\":\"../bin/one\"}]}", "'type'"},
+	    {"{\"name\":\"x\",\"plugins\":[{\"type\":\"/bin/sh\"}]}", "'type'"},
+	    {"{\"name\":\"x\",\"plugins\":[{\"type\":\"..\"}]}", "'type'"},
+	    {"{\"name\":\"x\",\"plugins\":[{\"type\":\"one\\u0000\"}]}", "'type'"},
+	    {"{\"plugins\":[{\"type\":\"one\"}]}", "network name"},
+	    {"{\"name\":\"a/b\",\"plugins\":[{\"type\":\"one\"}]}", "network name"},
+	    {"{\"name\":\"x\",\"cniVersion\":\"7.0.0\",\"plugins\":[{\"type\":\"one\"}]}", "7.0.0"},
+	    {"{\"name\":\"x\",\"cniVersion\":\"1.0.0\",\"plugins\":[{\"type\":\"old\"}]}",
+	     "does not support config version \"1.0.0\""},
+	    {"{\"name\":\"x\",\"cniVersion\":\"1.0.0\",\"plugins\":[{\"type\":\"broken\"}]}", "broken"},
+	    {"{\"name\":\"x\",\"cniVersion\":\"1.0.0\",\"plugins\":[{\"type\":\"noexec\"}]}",
+	     "failed to find plugin \"noexec\""},
 	};
 	(void)state;
 	fake_ok("one");
@@ -575,7 +595,8 @@ static void folder_and_versions(void **state)
 	fake_ok("two");
 	assert_int_equal(sh("mkdir $D/conf/x"), 0);
 	put("{\"type\":\"two\"}", 0644, "conf/x/10-two.conf");
-	put("{\"cniVersion\":\"0.4.0\",\"cniVersions\":[\"1.0.0\",\"0.3.1\",\"9.0.0\"],\"name\":\"x\",\"plugins\":[{\"type\":\"one\"}]}",
+	put("{\"cniVersion\":\"0.4.0\",\"cniVersions\":[\"1.0.0\",\"0.3.1\",\"9.0.0\"],\"name\":\"x\",\"plugins\":[{"
+	    "\"type\":\"one\"}]}",
 	    0644, "conf/10-x.conflist");
 	inst_await(&inst, true, "");
 	pod_make(&pod, "p1");
@@ -591,7 +612,7 @@ static void folder_and_versions(void **state)
 
 static void version_is_remembered(void **state)
 {
-	struct timespec settle = { 0, 300 * MS };
+	struct timespec settle = {0, 300 * MS};
 	uint64_t execs;
 
 	(void)state;
@@ -616,15 +637,16 @@ static void version_is_remembered(void **state)
 static void status_polled(void **state)
 {
 	(void)state;
-	fake("one", ALL_VERSIONS, "if [ $CNI_COMMAND = STATUS ] && [ ! -e $D/up ]; then\n"
-				  "echo '{\"code\":50,\"msg\":\"the agent is not up\"}'; exit 1\nfi\n"
-				  "[ $CNI_COMMAND = ADD ] && echo '" GOOD_RESULT "'; exit 0");
+	fake("one", ALL_VERSIONS,
+	     "if [ $CNI_COMMAND = STATUS ] && [ ! -e $D/up ]; then\n"
+	     "echo '{\"code\":50,\"msg\":\"the agent is not up\"}'; exit 1\nfi\n"
+	     "[ $CNI_COMMAND = ADD ] && echo '" GOOD_RESULT "'; exit 0");
 	conf("10-x.conflist", "1.1.0", "x", "{\"type\":\"one\"}");
 	inst_await(&inst, false, "the agent is not up");
 	put("", 0644, "up");
 	inst_await(&inst, true, "");
 	gone("log");
-	struct timespec wait = { 1, 200 * MS };
+	struct timespec wait = {1, 200 * MS};
 	(void)nanosleep(&wait, NULL);
 	assert_int_equal(count("STATUS"), 0); /* no grace period: not asked again */
 	gone("up");
@@ -634,9 +656,9 @@ static void status_polled(void **state)
 
 static void garbage(void **state)
 {
-	struct crio_network_attachment keep = { sizeof(keep), 0, "keep", "eth0" };
-	struct crio_network_gc_args args = { sizeof(args), 0, &keep, 1, sizeof(keep) };
-	struct crio_network_no_out none = { .size = sizeof(none) };
+	struct crio_network_attachment keep = {sizeof(keep), 0, "keep", "eth0"};
+	struct crio_network_gc_args args = {sizeof(args), 0, &keep, 1, sizeof(keep)};
+	struct crio_network_no_out none = {.size = sizeof(none)};
 	cleanup_call crio_call *call = timed(20 * SEC);
 	cleanup_err crio_err err = ERR_INIT;
 	cleanup_json struct json_object *in = NULL;
@@ -652,8 +674,10 @@ static void garbage(void **state)
 	assert_int_equal(add(&a, NULL, 20 * SEC, &err), 0);
 	assert_int_equal(add(&b, NULL, 20 * SEC, &err), 0);
 	/* Another user of the cache: not a pod, never ours to remove. */
-	assert_int_equal(sh("sed -e 's/K8S_POD_INFRA_CONTAINER_ID/X/; s/\"containerId\":\"stale\"/\"containerId\":\"podman\"/' "
-			    "$D/cache/results/x-stale-eth0 > $D/cache/results/x-podman-eth0"), 0);
+	assert_int_equal(
+	    sh("sed -e 's/K8S_POD_INFRA_CONTAINER_ID/X/; s/\"containerId\":\"stale\"/\"containerId\":\"podman\"/' "
+	       "$D/cache/results/x-stale-eth0 > $D/cache/results/x-podman-eth0"),
+	    0);
 	inst_close(&inst); /* the daemon starts anew */
 	inst_open(&inst, "cni", NULL);
 	inst_await(&inst, true, "");
@@ -709,7 +733,7 @@ static void at_once(void **state)
 	for (int i = 0; i < PODS; i++)
 		assert_int_equal(pthread_create(&t[i], NULL, one_pod, &pods[i]), 0);
 	for (int i = 0; i < 20; i++) { /* the configuration changes under them */
-		struct timespec ms = { 0, 20 * MS };
+		struct timespec ms = {0, 20 * MS};
 
 		conf(i % 2 ? "20-y.conflist" : "10-x.conflist", "1.0.0", "x", "{\"type\":\"one\"}");
 		(void)nanosleep(&ms, NULL);
@@ -731,9 +755,24 @@ static void at_once(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(chain), T(families), T(capabilities), T(environment), T(injection), T(misbehaving), T(hangs), T(del_goes_on),
-		T(broken_cache), T(check_op), T(appears_changes_vanishes), T(invalid_files), T(loopback_is_no_default),
-		T(folder_and_versions), T(version_is_remembered), T(status_polled), T(garbage), T(at_once),
+	    T(chain),
+	    T(families),
+	    T(capabilities),
+	    T(environment),
+	    T(injection),
+	    T(misbehaving),
+	    T(hangs),
+	    T(del_goes_on),
+	    T(broken_cache),
+	    T(check_op),
+	    T(appears_changes_vanishes),
+	    T(invalid_files),
+	    T(loopback_is_no_default),
+	    T(folder_and_versions),
+	    T(version_is_remembered),
+	    T(status_polled),
+	    T(garbage),
+	    T(at_once),
 	};
 
 	(void)setenv("TEST_PASSED_ON", "yes", 1);

@@ -7,12 +7,13 @@ static struct net_inst inst;
 
 static void conflist(const char *file, const char *version, const char *bridge, const char *more)
 {
-	cleanup_free char *text = path_fmt(
-		"{\"cniVersion\":\"%s\",\"name\":\"real\",\"plugins\":[{\"type\":\"bridge\",\"bridge\":\"%s\",\"isGateway\":true,"
-		"\"ipMasq\":true,\"hairpinMode\":true,\"ipam\":{\"type\":\"host-local\",\"dataDir\":\"%s/leases\","
-		"\"routes\":[{\"dst\":\"0.0.0.0/0\"},{\"dst\":\"::/0\"}],"
-		"\"ranges\":[[{\"subnet\":\"10.88.0.0/16\"}],[{\"subnet\":\"1100:200::/24\"}]]}}%s]}",
-		version, bridge, host.dir, more);
+	cleanup_free char *text =
+	    path_fmt("{\"cniVersion\":\"%s\",\"name\":\"real\",\"plugins\":[{\"type\":\"bridge\",\"bridge\":\"%s\","
+		     "\"isGateway\":true,"
+		     "\"ipMasq\":true,\"hairpinMode\":true,\"ipam\":{\"type\":\"host-local\",\"dataDir\":\"%s/leases\","
+		     "\"routes\":[{\"dst\":\"0.0.0.0/0\"},{\"dst\":\"::/0\"}],"
+		     "\"ranges\":[[{\"subnet\":\"10.88.0.0/16\"}],[{\"subnet\":\"1100:200::/24\"}]]}}%s]}",
+		     version, bridge, host.dir, more);
 
 	put(text, 0644, "conf/%s", file);
 }
@@ -80,19 +81,20 @@ static void look_at_cache(const char *id, const struct crio_network_out *out)
 
 static void dual_stack(void **state)
 {
-	struct crio_network_out out = { .size = sizeof(out) };
-	struct crio_network_no_out none = { .size = sizeof(none) };
-	struct crio_port_mapping port = { sizeof(port), 18080, 80, 0, "tcp", "" };
+	struct crio_network_out out = {.size = sizeof(out)};
+	struct crio_network_no_out none = {.size = sizeof(none)};
+	struct crio_port_mapping port = {sizeof(port), 18080, 80, 0, "tcp", ""};
 	cleanup_call crio_call *call = timed(60 * SEC);
 	cleanup_err crio_err err = ERR_INIT;
 	struct pod_net pod;
 	uint64_t execs;
 
 	(void)state;
-	conflist("10-real.conflist", "1.0.0", "crionet0", ",{\"type\":\"portmap\",\"snat\":true,\"capabilities\":{\"portMappings\":true}}");
+	conflist("10-real.conflist", "1.0.0", "crionet0",
+		 ",{\"type\":\"portmap\",\"snat\":true,\"capabilities\":{\"portMappings\":true}}");
 	inst_await(&inst, true, "");
 	pod_make(&pod, "aaaa1111");
-	pod.args.ports = (struct crio_port_mappings){ &port, 1, sizeof(port) };
+	pod.args.ports = (struct crio_port_mappings){&port, 1, sizeof(port)};
 	execs = spawn_count();
 	if (plugin_network_setup(inst.in, call, &pod.args, &out, &err) < 0)
 		fail_msg("%s", err_text(&err));
@@ -123,14 +125,15 @@ static void dual_stack(void **state)
 /* Without ports: CHECK of portmap 1.1.1 looks for the IPv4 rule in the IPv6 table as well. */
 static void check(void **state)
 {
-	struct crio_network_out out = { .size = sizeof(out) };
-	struct crio_network_no_out none = { .size = sizeof(none) };
+	struct crio_network_out out = {.size = sizeof(out)};
+	struct crio_network_no_out none = {.size = sizeof(none)};
 	cleanup_call crio_call *call = timed(60 * SEC);
 	cleanup_err crio_err err = ERR_INIT;
 	struct pod_net pod;
 
 	(void)state;
-	conflist("10-real.conflist", "0.4.0", "crionet4", ",{\"type\":\"portmap\",\"capabilities\":{\"portMappings\":true}}");
+	conflist("10-real.conflist", "0.4.0", "crionet4",
+		 ",{\"type\":\"portmap\",\"capabilities\":{\"portMappings\":true}}");
 	inst_await(&inst, true, "");
 	pod_make(&pod, "eeee5555");
 	assert_int_equal(plugin_network_setup(inst.in, call, &pod.args, &out, &err), 0);
@@ -149,8 +152,8 @@ static void check(void **state)
 /* The namespace went with a reboot, the result is lost: the lease is still given back. */
 static void teardown_without_namespace(void **state)
 {
-	struct crio_network_out out = { .size = sizeof(out) };
-	struct crio_network_no_out none = { .size = sizeof(none) };
+	struct crio_network_out out = {.size = sizeof(out)};
+	struct crio_network_no_out none = {.size = sizeof(none)};
 	cleanup_call crio_call *call = timed(60 * SEC);
 	cleanup_err crio_err err = ERR_INIT;
 	struct pod_net pod;
@@ -160,7 +163,7 @@ static void teardown_without_namespace(void **state)
 	inst_await(&inst, true, "");
 	for (int i = 0; i < 3; i++) {
 		pod_make(&pod, "bbbb2222");
-		out = (struct crio_network_out){ .size = sizeof(out) };
+		out = (struct crio_network_out){.size = sizeof(out)};
 		if (plugin_network_setup(inst.in, call, &pod.args, &out, &err) < 0)
 			fail_msg("%s", err_text(&err));
 		assert_int_equal(leases(), 2);
@@ -182,13 +185,15 @@ static void teardown_without_namespace(void **state)
 /* Old style: one program in a .conf, a result of 0.2.0. */
 static void single_conf(void **state)
 {
-	struct crio_network_out out = { .size = sizeof(out) };
-	struct crio_network_no_out none = { .size = sizeof(none) };
+	struct crio_network_out out = {.size = sizeof(out)};
+	struct crio_network_no_out none = {.size = sizeof(none)};
 	cleanup_call crio_call *call = timed(60 * SEC);
 	cleanup_err crio_err err = ERR_INIT;
-	cleanup_free char *text = path_fmt("{\"cniVersion\":\"0.2.0\",\"name\":\"real\",\"type\":\"bridge\",\"bridge\":\"crionet2\","
-					   "\"isGateway\":true,\"ipam\":{\"type\":\"host-local\",\"subnet\":\"10.89.0.0/16\","
-					   "\"dataDir\":\"%s/leases\"}}", host.dir);
+	cleanup_free char *text =
+	    path_fmt("{\"cniVersion\":\"0.2.0\",\"name\":\"real\",\"type\":\"bridge\",\"bridge\":\"crionet2\","
+		     "\"isGateway\":true,\"ipam\":{\"type\":\"host-local\",\"subnet\":\"10.89.0.0/16\","
+		     "\"dataDir\":\"%s/leases\"}}",
+		     host.dir);
 	struct pod_net pod;
 
 	(void)state;
@@ -212,14 +217,15 @@ static void single_conf(void **state)
 /* A failure in the middle gives back what the first program took. */
 static void rollback(void **state)
 {
-	struct crio_network_out out = { .size = sizeof(out) };
+	struct crio_network_out out = {.size = sizeof(out)};
 	cleanup_call crio_call *call = timed(60 * SEC);
 	cleanup_err crio_err err = ERR_INIT;
 	struct pod_net pod;
 
 	(void)state;
 	/* tuning refuses a sysctl that is not there. */
-	conflist("10-real.conflist", "1.0.0", "crionet3", ",{\"type\":\"tuning\",\"sysctl\":{\"net.ipv4.nothing\":\"1\"}}");
+	conflist("10-real.conflist", "1.0.0", "crionet3",
+		 ",{\"type\":\"tuning\",\"sysctl\":{\"net.ipv4.nothing\":\"1\"}}");
 	inst_await(&inst, true, "");
 	pod_make(&pod, "dddd4444");
 	for (int i = 0; i < 3; i++) {
@@ -236,11 +242,11 @@ static void rollback(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(dual_stack, open_inst, close_inst),
-		cmocka_unit_test_setup_teardown(check, open_inst, close_inst),
-		cmocka_unit_test_setup_teardown(teardown_without_namespace, open_inst, close_inst),
-		cmocka_unit_test_setup_teardown(single_conf, open_inst, close_inst),
-		cmocka_unit_test_setup_teardown(rollback, open_inst, close_inst),
+	    cmocka_unit_test_setup_teardown(dual_stack, open_inst, close_inst),
+	    cmocka_unit_test_setup_teardown(check, open_inst, close_inst),
+	    cmocka_unit_test_setup_teardown(teardown_without_namespace, open_inst, close_inst),
+	    cmocka_unit_test_setup_teardown(single_conf, open_inst, close_inst),
+	    cmocka_unit_test_setup_teardown(rollback, open_inst, close_inst),
 	};
 
 	if (access(CNI_DIR "/bridge", X_OK) < 0 || access(CNI_DIR "/tuning", X_OK) < 0)

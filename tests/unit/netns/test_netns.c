@@ -63,7 +63,7 @@ static void *look(void *arg)
 {
 	struct seen *s = arg;
 	struct ifaddrs *list = NULL;
-	char *paths[] = { s->net, s->ipc, s->uts };
+	char *paths[] = {s->net, s->ipc, s->uts};
 
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
 		cleanup_close int fd = paths[i] ? ns_open(paths[i], (enum ns_kind)i, NULL) : -1;
@@ -103,10 +103,11 @@ static void all_kinds(void **state)
 {
 	cleanup_kvs struct kvs sysctls = KVS_INIT;
 	cleanup_err crio_err err = ERR_INIT;
-	struct netns_args a = { .dir = dir, .name = "one", .net = true, .ipc = true, .uts = true, .hostname = "pod-1",
-				.sysctls = &sysctls };
-	struct seen s = { .net = netns_path(dir, NS_KIND_NET, "one"), .ipc = netns_path(dir, NS_KIND_IPC, "one"),
-			  .uts = netns_path(dir, NS_KIND_UTS, "one") };
+	struct netns_args a = {
+	    .dir = dir, .name = "one", .net = true, .ipc = true, .uts = true, .hostname = "pod-1", .sysctls = &sysctls};
+	struct seen s = {.net = netns_path(dir, NS_KIND_NET, "one"),
+			 .ipc = netns_path(dir, NS_KIND_IPC, "one"),
+			 .uts = netns_path(dir, NS_KIND_UTS, "one")};
 	struct utsname before, after;
 	struct stat st;
 
@@ -147,7 +148,7 @@ static void all_kinds(void **state)
 
 static void only_net(void **state)
 {
-	struct netns_args a = { .dir = dir, .name = "two", .net = true, .hostname = "ignored" };
+	struct netns_args a = {.dir = dir, .name = "two", .net = true, .hostname = "ignored"};
 	cleanup_free char *net = netns_path(dir, NS_KIND_NET, "two");
 	cleanup_free char *uts = netns_path(dir, NS_KIND_UTS, "two");
 	struct stat st;
@@ -166,7 +167,7 @@ static void failures_leave_nothing(void **state)
 {
 	cleanup_kvs struct kvs sysctls = KVS_INIT;
 	cleanup_err crio_err err = ERR_INIT;
-	struct netns_args a = { .dir = dir, .name = "bad", .net = true, .ipc = true, .uts = true, .sysctls = &sysctls };
+	struct netns_args a = {.dir = dir, .name = "bad", .net = true, .ipc = true, .uts = true, .sysctls = &sysctls};
 	cleanup_free char *net = netns_path(dir, NS_KIND_NET, "bad");
 	struct stat st;
 
@@ -229,7 +230,8 @@ static void *churn(void *arg)
 {
 	for (int i = 0; i < ROUNDS; i++) {
 		char name[32];
-		struct netns_args a = { .dir = dir, .name = name, .net = true, .ipc = true, .uts = true, .hostname = "x" };
+		struct netns_args a = {
+		    .dir = dir, .name = name, .net = true, .ipc = true, .uts = true, .hostname = "x"};
 
 		(void)snprintf(name, sizeof(name), "c%d-%d", (int)(intptr_t)arg, i);
 		if (netns_create(&a, NULL) < 0 || netns_remove(dir, name, NULL) < 0)
@@ -257,8 +259,8 @@ static void many_at_once(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(all_kinds), cmocka_unit_test(only_net), cmocka_unit_test(failures_leave_nothing),
-		cmocka_unit_test(strange_paths), cmocka_unit_test(many_at_once),
+	    cmocka_unit_test(all_kinds),     cmocka_unit_test(only_net),     cmocka_unit_test(failures_leave_nothing),
+	    cmocka_unit_test(strange_paths), cmocka_unit_test(many_at_once),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

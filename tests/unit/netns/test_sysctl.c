@@ -43,10 +43,36 @@ static void allowed(void **state)
 static void refused(void **state)
 {
 	static const char *const names[] = {
-		"kernel.core_pattern", "kernel.semx", "kernel.sem.x", "kernel", "kernel.", "vm.overcommit_memory", "fs.mqueue",
-		"fs.mqueue.", "fs.file-max", "net", "net.", "netx.a", "", ".", "..", "net..ipv4", "net.ipv4.", ".net.ipv4",
-		"net/../kernel/core_pattern", "net/./x", "net.ipv4.ip_forward=1", "net.ipv4+kernel.core_pattern", "net.ipv4 x",
-		"net.ipv4\nx", "net.ipv4\tx", "net.ipv\xc3\xa4", "kernel.shm\x01", "NET.ipv4.x", "/net/ipv4", "kernel.shm*",
+	    "kernel.core_pattern",
+	    "kernel.semx",
+	    "kernel.sem.x",
+	    "kernel",
+	    "kernel.",
+	    "vm.overcommit_memory",
+	    "fs.mqueue",
+	    "fs.mqueue.",
+	    "fs.file-max",
+	    "net",
+	    "net.",
+	    "netx.a",
+	    "",
+	    ".",
+	    "..",
+	    "net..ipv4",
+	    "net.ipv4.",
+	    ".net.ipv4",
+	    "net/../kernel/core_pattern",
+	    "net/./x",
+	    "net.ipv4.ip_forward=1",
+	    "net.ipv4+kernel.core_pattern",
+	    "net.ipv4 x",
+	    "net.ipv4\nx",
+	    "net.ipv4\tx",
+	    "net.ipv\xc3\xa4",
+	    "kernel.shm\x01",
+	    "NET.ipv4.x",
+	    "/net/ipv4",
+	    "kernel.shm*",
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -58,8 +84,8 @@ static void refused(void **state)
 static void bad_values(void **state)
 {
 	static const char *const values[] = {
-		"", " ", " 1", "1 ", "1  2", "\t1", "1\n", "1\n2", "1\r", "1+kernel.core_pattern=|/bin/x", "1+2", "a=b", "\x7f", "1\x01",
-		"\xc3\xa4",
+	    "",	   " ",	  " 1",	  "1 ",	   "1  2",     "\t1", "1\n", "1\n2", "1\r", "1+kernel.core_pattern=|/bin/x",
+	    "1+2", "a=b", "\x7f", "1\x01", "\xc3\xa4",
 	};
 	char longest[2048];
 
@@ -110,7 +136,8 @@ static void parse(void **state)
 
 static void resolv(void **state)
 {
-	cleanup_strv struct strv servers = STRV_INIT, searches = STRV_INIT, options = STRV_INIT, none = STRV_INIT, bad = STRV_INIT;
+	cleanup_strv struct strv servers = STRV_INIT, searches = STRV_INIT, options = STRV_INIT, none = STRV_INIT,
+				 bad = STRV_INIT;
 	cleanup_free char *text = NULL;
 
 	(void)state;
@@ -120,8 +147,9 @@ static void resolv(void **state)
 	assert_int_equal(strv_add(&searches, "svc.cluster.local"), 0);
 	assert_int_equal(strv_add(&options, "ndots:5"), 0);
 	assert_int_equal(resolv_text(&servers, &searches, &options, NULL, &text, NULL), 0);
-	assert_string_equal(text, "search default.svc.cluster.local svc.cluster.local\nnameserver 10.96.0.10\nnameserver fd00::10\n"
-				  "options ndots:5\n");
+	assert_string_equal(
+	    text, "search default.svc.cluster.local svc.cluster.local\nnameserver 10.96.0.10\nnameserver fd00::10\n"
+		  "options ndots:5\n");
 	free(move_ptr(text));
 	assert_int_equal(resolv_text(&none, &none, &options, NULL, &text, NULL), 0);
 	assert_string_equal(text, "options ndots:5\n");
@@ -189,9 +217,9 @@ static void hostnames(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(allowed), cmocka_unit_test(refused), cmocka_unit_test(bad_values),
-		cmocka_unit_test(host_namespaces), cmocka_unit_test(parse), cmocka_unit_test(resolv),
-		cmocka_unit_test(resolv_of_node), cmocka_unit_test(hostnames),
+	    cmocka_unit_test(allowed),	       cmocka_unit_test(refused),   cmocka_unit_test(bad_values),
+	    cmocka_unit_test(host_namespaces), cmocka_unit_test(parse),	    cmocka_unit_test(resolv),
+	    cmocka_unit_test(resolv_of_node),  cmocka_unit_test(hostnames),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
