@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "core/unpack/decompress.h"
+#include "core/unpack/extract.h"
 #include "core/unpack/tarsplit.h"
 #include "core/util/fs.h"
 #include "core/util/json.h"
@@ -151,6 +152,7 @@ static int entry_name(struct json_object *o, char **ret, crio_err *err)
 static int begin_file(struct assembly *a, struct json_object *o, crio_err *err)
 {
 	int64_t size = json_int(o, "size", 0);
+	char path[4096];
 	cleanup_free unsigned char *sum = NULL;
 	struct stat st;
 	size_t n;
@@ -171,8 +173,11 @@ static int begin_file(struct assembly *a, struct json_object *o, crio_err *err)
 	r = entry_name(o, &a->name, err);
 	if (r)
 		return r;
+	/* As it was unpacked: "f/" can be a file's name in an archive. Other programs' names may have "..". */
+	const char *at = extract_clean(a->name, path, sizeof(path), NULL) ? a->name : path;
+
 	/* Not a FIFO to hang on, nor a link to follow. */
-	a->fd = fs_open_in(a->tree, a->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0, err);
+	a->fd = fs_open_in(a->tree, at, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0, err);
 	if (a->fd < 0) {
 		r = a->fd;
 		a->fd = -1;

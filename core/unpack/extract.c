@@ -53,7 +53,7 @@ int extract_replace(struct extract *x, int parent, const char *base, const char 
 	if (fstatat(parent, base, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : err_errno(err, errno, "stat '%.200s'", path);
 	*ret_whiteout = x->style != CRIO_WHITEOUT_REMOVE && is_whiteout_dev(&st);
-	if ((S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && st.st_size)) && from_this_layer(x, path))
+	if ((S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode) || (S_ISREG(st.st_mode) && st.st_size)) && from_this_layer(x, path))
 		x->totals.duplicates = true;
 	if (S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode)) {
 		/* The cached directory may be below. The parent's descriptor may be the cache's: keep it open. */

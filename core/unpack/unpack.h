@@ -51,8 +51,8 @@ struct unpack_result {
 	uint64_t diff_size;
 	enum compression compression;
 	bool media_type_differs;   /* not what the media type says; for a debug line */
-	/* Two files of one name in one layer: the later is in the tree, the earlier cannot be put together again, so
-	 * assemble.h will fail on this layer (if their content differs). */
+	/* Two entries of one name in one layer: the later is in the tree, the earlier's content may be gone, and then
+	 * assemble.h fails on this layer. */
 	bool duplicates;
 	uint64_t entries;
 	uint64_t file_bytes;       /* content of regular files as written */
