@@ -65,6 +65,16 @@ static int args_make(struct cni *c, const struct crio_network_args *a, bool stri
 	return 0;
 }
 
+/* A kubelet lists every container port; those without a host port are no mapping, and portmap refuses them. */
+static size_t ports_count(const struct crio_port_mappings *ports)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < ports->n; i++)
+		n += CRIO_ROW(crio_port_mapping, *ports, i)->host_port != 0;
+	return n;
+}
+
 static struct json_object *ports_make(const struct crio_port_mappings *ports)
 {
 	struct json_object *arr = json_object_new_array();
@@ -72,8 +82,11 @@ static struct json_object *ports_make(const struct crio_port_mappings *ports)
 
 	for (size_t i = 0; ok && i < ports->n; i++) {
 		const struct crio_port_mapping *p = CRIO_ROW(crio_port_mapping, *ports, i);
-		struct json_object *o = json_object_new_object();
+		struct json_object *o;
 
+		if (p->host_port == 0)
+			continue;
+		o = json_object_new_object();
 		ok = cni_json_set(o, "hostPort", json_object_new_int64(p->host_port)) &&
 		     cni_json_set(o, "containerPort", json_object_new_int64(p->container_port)) &&
 		     cni_json_set(o, "protocol", json_object_new_string(p->protocol)) &&
@@ -129,7 +142,7 @@ static int caps_make(struct cni *c, const struct crio_network_args *a, struct js
 	cleanup_json struct json_object *caps = json_object_new_object();
 	bool ok = caps != NULL;
 
-	if (ok && a->ports.n > 0)
+	if (ok && ports_count(&a->ports) > 0)
 		ok = cni_json_set(caps, "portMappings", ports_make(&a->ports));
 	if (ok && (a->ingress_rate > 0 || a->egress_rate > 0))
 		ok = cni_json_set(caps, "bandwidth", bandwidth_make(a->ingress_rate, a->egress_rate));
@@ -311,7 +324,7 @@ static int teardown(void *self, crio_call *call, const struct crio_network_args 
 	at.caps = k.root ? k.caps : caps;
 	if (!k.result && *args->result_json)
 		(void)cni_json_parse(c, args->result_json, strlen(args->result_json), &lost, NULL);
-	c->host->log(c->in, CRIO_LOG_INFO, "Deleting pod %s_%s from CNI network \"%s\"", args->ns, args->name, l.name);
+	c->host->log(c->in, CRIO_LOG_DEBUG, "Deleting pod %s_%s from CNI network \"%s\"", args->ns, args->name, l.name);
 	r = cni_chain_del(c, call, &l, &at, k.result ? k.result : lost, err);
 	if (r < 0)
 		return c->host->wrap(err, "error removing pod %s_%s from CNI network \"%s\"", args->ns, args->name,

@@ -181,7 +181,8 @@ static void capabilities(void **state)
 {
 	static const struct crio_kv ann[] = {{"a/b", "c\"d"}, {"x", ""}};
 	static const char *const aliases[] = {"foo", "bar"};
-	struct crio_port_mapping port = {sizeof(port), 8080, 80, 0, "tcp", "127.0.0.1"};
+	struct crio_port_mapping port[] = {{sizeof(*port), 0, 9090, 0, "tcp", ""},
+					   {sizeof(*port), 8080, 80, 0, "tcp", "127.0.0.1"}};
 	cleanup_json struct json_object *all = NULL, *none = NULL, *rt = NULL, *cached = NULL;
 	cleanup_free char *text = NULL;
 	struct pod_net pod;
@@ -196,7 +197,7 @@ static void capabilities(void **state)
 	     "{\"type\":\"two\",\"capabilities\":{\"portMappings\":false}}");
 	inst_await(&inst, true, "");
 	pod_make(&pod, "p1");
-	pod.args.ports = (struct crio_port_mappings){&port, 1, sizeof(port)};
+	pod.args.ports = (struct crio_port_mappings){port, 2, sizeof(*port)};
 	pod.args.annotations = (struct crio_map){ann, 2};
 	pod.args.aliases = (struct crio_strs){aliases, 2};
 	pod.args.ingress_rate = 1000000;
