@@ -81,6 +81,7 @@ void images_free(struct images *is)
 	(void)pthread_mutex_lock(&is->lock);
 	while (is->n_pulls)
 		(void)pthread_cond_wait(&is->pulls_idle, &is->lock);
+	pulls_join_locked(is);
 	(void)pthread_mutex_unlock(&is->lock);
 	catalog_put(is, is->catalog);
 	stores_close_all(is);

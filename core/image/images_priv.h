@@ -16,6 +16,7 @@
 #include "core/store/store.h"
 
 #define STORES_MAX 16
+#define PULLS_MAX 64 /* transfers at a time */
 
 struct pull;
 
@@ -52,7 +53,9 @@ struct images {
 	void *in_use_arg;
 
 	struct pull *pulls;      /* in progress */
-	size_t n_pulls;          /* transfer threads that have not ended */
+	size_t n_pulls;          /* transfer threads at work */
+	pthread_t ended[PULLS_MAX]; /* those that have ended and were not joined yet */
+	size_t n_ended;
 	pthread_cond_t pulls_idle;
 	struct images_stats stats;
 };
@@ -96,6 +99,9 @@ const char *image_id_of_text(const char *text);
 int policy_check(const struct conf *conf, const char *pod_namespace, const struct reference *ref, crio_err *err);
 /* One document; for tests. */
 int policy_check_text(const char *text, size_t n, const struct reference *ref, crio_err *err);
+
+/* pull.c: joins the threads that have ended; images.lock is held. */
+void pulls_join_locked(struct images *is);
 
 /* layers.c: an image's layers into a store. */
 struct layers_args {

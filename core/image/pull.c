@@ -11,7 +11,6 @@
 #include "core/util/json.h"
 #include "core/util/log.h"
 
-#define PULLS_MAX 64
 #define SEC 1000000000LL
 
 struct pull {
@@ -316,10 +315,10 @@ static void *transfer_thread(void *arg)
 		is->stats.pulls_ok++;
 	(void)pthread_cond_broadcast(&p->ended);
 	pull_unref_locked(p);
+	is->ended[is->n_ended++] = pthread_self();
 	if (--is->n_pulls == 0)
 		(void)pthread_cond_broadcast(&is->pulls_idle);
 	(void)pthread_mutex_unlock(&is->lock);
-	err_clear(&e);
 	return NULL;
 }
 
@@ -355,20 +354,22 @@ static struct pull *pull_new(struct images *is, const char *ref, const char *dri
 	return NULL;
 }
 
+/* They have let go of the lock or are about to end without it. */
+void pulls_join_locked(struct images *is)
+{
+	while (is->n_ended)
+		(void)pthread_join(is->ended[--is->n_ended], NULL);
+}
+
 static int start_locked(struct images *is, struct pull *p, crio_err *err)
 {
-	pthread_attr_t attr;
 	pthread_t t;
 	int e;
 
+	pulls_join_locked(is);
 	if (is->n_pulls >= PULLS_MAX)
 		return err_set(err, CRIO_E_EXHAUSTED, "%d images are being pulled: try again later", PULLS_MAX);
-	e = pthread_attr_init(&attr);
-	if (e == 0) {
-		(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-		e = pthread_create(&t, &attr, transfer_thread, p);
-		(void)pthread_attr_destroy(&attr);
-	}
+	e = pthread_create(&t, NULL, transfer_thread, p);
 	if (e)
 		return err_errno(err, e, "start a thread for the pull");
 	p->refs++;

@@ -47,11 +47,25 @@ int plugins_new(const struct plugins_args *args, struct plugins **ret, crio_err 
 	return 0;
 }
 
+/* The thread of an operation drops its reference a moment after the caller has the result. */
+static bool has_instances(struct plugins *p)
+{
+	for (int i = 0; i < 100; i++) {
+		(void)pthread_mutex_lock(&p->lock);
+		bool any = p->instances != NULL;
+		(void)pthread_mutex_unlock(&p->lock);
+		if (!any)
+			return false;
+		(void)usleep(10000);
+	}
+	return true;
+}
+
 void plugins_free(struct plugins *p)
 {
 	if (!p)
 		return;
-	if (p->instances)
+	if (has_instances(p))
 		log_warn("plugin instances are still in use at the end, the first: %s '%s'", p->instances->mod->name, p->instances->name);
 	else {
 		while (p->modules) {
@@ -250,6 +264,9 @@ void plugin_inst_unref(struct plugin_inst *in)
 	if (!in || atomic_fetch_sub(&in->refs, 1) > 1)
 		return;
 	struct plugins *p = in->host;
+	/* Listed until it is closed, so that plugins_free() does not take the module from under it. */
+	if (in->mod->desc.close)
+		in->mod->desc.close(in->self);
 	(void)pthread_mutex_lock(&p->lock);
 	for (struct plugin_inst **pp = &p->instances; *pp; pp = &(*pp)->next) {
 		if (*pp == in) {
@@ -259,8 +276,6 @@ void plugin_inst_unref(struct plugin_inst *in)
 	}
 	in->mod->instances--;
 	(void)pthread_mutex_unlock(&p->lock);
-	if (in->mod->desc.close)
-		in->mod->desc.close(in->self);
 	inst_free(in);
 }
 

@@ -12,7 +12,7 @@ for p in docker-registry skopeo podman htpasswd openssl jq python3 curl; do comm
 # Mounts made here go away with the namespace.
 if [ "${PULL_INSIDE:-}" != 1 ]; then PULL_INSIDE=1 exec unshare --mount --propagation private -- bash "$0" "$@"; fi
 
-T=$(mktemp -d /var/tmp/crio-pull.XXXXXX)
+T=$(mktemp -d "${PULL_DIR:-/var/tmp}/crio-pull.XXXXXX")
 pids=() failed=0 count=0
 end() {
 	for p in "${pids[@]}"; do kill "$p" 2>/dev/null && wait "$p" 2>/dev/null; done
