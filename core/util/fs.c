@@ -85,6 +85,10 @@ int fs_mkdirs_in(int dirfd, const char *path, mode_t mode, crio_err *err)
 
 int fs_mkdir_p(const char *path, mode_t mode, crio_err *err)
 {
+	struct stat st;
+	/* Mostly all but the last part is there. */
+	if (mkdir(path, mode) == 0 || (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
+		return 0;
 	cleanup_free char *p = strdup(path);
 	if (!p)
 		return err_nomem(err);
@@ -99,7 +103,6 @@ int fs_mkdir_p(const char *path, mode_t mode, crio_err *err)
 		if (!saved)
 			break;
 	}
-	struct stat st;
 	if (stat(path, &st) < 0)
 		return err_errno(err, errno, "stat %s", path);
 	if (!S_ISDIR(st.st_mode))
