@@ -16,18 +16,18 @@ crio_cmd plugins list
 before=$(node_snapshot)
 
 say "Pull"
-ref=$(cri -r imageRef PullImage "{\"image\":{\"image\":\"$REGISTRY/busybox:1\"}}")
+ref=$(cri -r image_ref PullImage "{\"image\":{\"image\":\"$REGISTRY/busybox:1\"}}")
 echo "image id:     $ref"
-cri ImageStatus "{\"image\":{\"image\":\"$REGISTRY/busybox:1\"}}" | jq -r '"image digest: " + .image.repoDigests[0]'
+cri ImageStatus "{\"image\":{\"image\":\"$REGISTRY/busybox:1\"}}" | jq -r '"image digest: " + .image.repo_digests[0]'
 
 say "Run a pod and a container"
 pod_config='{"metadata":{"name":"demo","uid":"demo-uid","namespace":"default","attempt":0},"hostname":"demo","log_directory":"'$NODE'/log/demo","linux":{"cgroup_parent":"/pod_demo","security_context":{"namespace_options":{"pid":1}}}}'
-pod=$(cri -r podSandboxId RunPodSandbox "{\"config\":$pod_config}")
+pod=$(cri -r pod_sandbox_id RunPodSandbox "{\"config\":$pod_config}")
 echo "pod id:  $pod"
 cri PodSandboxStatus "{\"pod_sandbox_id\":\"$pod\",\"verbose\":true}" >"$NODE/pod.json"
 jq -r '"pod ip:  " + .status.network.ip' "$NODE/pod.json"
 jq -r '"plugins: " + (.info.info | fromjson | .plugins)' "$NODE/pod.json"
-ctr=$(cri -r containerId CreateContainer "{\"pod_sandbox_id\":\"$pod\",\"config\":{\"metadata\":{\"name\":\"hello\"},\"image\":{\"image\":\"$ref\"},\"command\":[\"sh\",\"-c\",\"echo hello from \$(hostname); echo to stderr >&2; sleep 1000\"],\"log_path\":\"hello.log\",\"linux\":{\"security_context\":{\"namespace_options\":{\"pid\":1}}}},\"sandbox_config\":$pod_config}")
+ctr=$(cri -r container_id CreateContainer "{\"pod_sandbox_id\":\"$pod\",\"config\":{\"metadata\":{\"name\":\"hello\"},\"image\":{\"image\":\"$ref\"},\"command\":[\"sh\",\"-c\",\"echo hello from \$(hostname); echo to stderr >&2; sleep 1000\"],\"log_path\":\"hello.log\",\"linux\":{\"security_context\":{\"namespace_options\":{\"pid\":1}}}},\"sandbox_config\":$pod_config}")
 cri StartContainer "{\"container_id\":\"$ctr\"}" >/dev/null
 echo "container id: $ctr"
 
@@ -39,7 +39,7 @@ cat "$NODE/log/demo/hello.log"
 
 say "Stop and remove everything"
 cri StopContainer "{\"container_id\":\"$ctr\",\"timeout\":1}" >/dev/null
-cri ContainerStatus "{\"container_id\":\"$ctr\"}" | jq -c '.status | {state, exitCode, reason}'
+cri ContainerStatus "{\"container_id\":\"$ctr\"}" | jq -c '.status | {state, exit_code, reason}'
 cri RemoveContainer "{\"container_id\":\"$ctr\"}" >/dev/null
 cri StopPodSandbox "{\"pod_sandbox_id\":\"$pod\"}" >/dev/null
 cri RemovePodSandbox "{\"pod_sandbox_id\":\"$pod\"}" >/dev/null

@@ -1,0 +1,45 @@
+# cri.bash: what every suite loads: requests as JSON, and checks. The node is started by run.sh; crio by each file's setup_file,
+# unless a test wants its own.
+. "$(dirname "${BASH_SOURCE[0]}")/node.sh"
+
+# pod_json NAME [JQ FILTER]: a PodSandboxConfig; the filter changes it.
+pod_json() {
+	jq -nc --arg n "$1" --arg l "$NODE/log/$1" '{metadata:{name:$n,uid:("uid-"+$n),namespace:"test",attempt:0},hostname:$n,log_directory:$l,
+		linux:{cgroup_parent:("/pod_"+$n),security_context:{namespace_options:{pid:1}}}}' | jq -c "${2:-.}"
+}
+# ctr_json NAME [JQ FILTER]: a ContainerConfig that sleeps.
+ctr_json() {
+	jq -nc --arg n "$1" --arg i "$REGISTRY/busybox:1" '{metadata:{name:$n,attempt:0},image:{image:$i},command:["sh","-c","trap \"exit 3\" TERM; while :; do sleep 0.05; done"],
+		log_path:($n+".log"),linux:{security_context:{namespace_options:{pid:1}}}}' | jq -c "${2:-.}"
+}
+# run_pod NAME [FILTER] [HANDLER]: prints the id.
+run_pod() { cri -r pod_sandbox_id RunPodSandbox "{\"config\":$(pod_json "$1" "${2:-.}"),\"runtime_handler\":\"${3:-}\"}"; }
+# create_ctr POD PODNAME NAME [FILTER] [POD FILTER]: prints the id.
+create_ctr() { cri -r container_id CreateContainer "{\"pod_sandbox_id\":\"$1\",\"config\":$(ctr_json "$3" "${4:-.}"),\"sandbox_config\":$(pod_json "$2" "${5:-.}")}"; }
+start_ctr() { cri StartContainer "{\"container_id\":\"$1\"}" >/dev/null; }
+# run_ctr POD PODNAME NAME [FILTER]: created and started.
+run_ctr() { local id; id=$(create_ctr "$@") && start_ctr "$id" && echo "$id"; }
+# exec_ctr ID COMMAND...: its standard output; status is the command's.
+exec_ctr() {
+	local id=$1 out; shift
+	out=$(cri ExecSync "$(jq -nc --arg id "$id" '{container_id:$id,timeout:20,cmd:$ARGS.positional}' --args -- "$@")") || return
+	jq -r '.stdout // "" | @base64d' <<<"$out"; jq -r '.stderr // "" | @base64d' <<<"$out" >&2
+	return "$(jq -r '.exit_code // 0' <<<"$out")"
+}
+ctr_field() { cri ContainerStatus "{\"container_id\":\"$1\"}" | jq -r ".status.$2"; }
+pod_field() { cri PodSandboxStatus "{\"pod_sandbox_id\":\"$1\"}" | jq -r ".status.$2"; }
+ctr_exited() { [ "$(ctr_field "$1" state)" = CONTAINER_EXITED ]; }
+wait_exit() { node_wait "${2:-10}" ctr_exited "$1"; }
+stop_ctr() { cri StopContainer "{\"container_id\":\"$1\",\"timeout\":${2:-0}}" >/dev/null; }
+rm_ctr() { cri RemoveContainer "{\"container_id\":\"$1\"}" >/dev/null; }
+rm_pod() { cri StopPodSandbox "{\"pod_sandbox_id\":\"$1\"}" >/dev/null && cri RemovePodSandbox "{\"pod_sandbox_id\":\"$1\"}" >/dev/null; }
+pull() { cri -r image_ref PullImage "{\"image\":{\"image\":\"${1:-$REGISTRY/busybox:1}\"}}"; }
+remove_all_pods() { local p; for p in $(cri ListPodSandbox '{}' | jq -r '.items[]?.id'); do rm_pod "$p"; done; }
+# fails STATUS TEXT METHOD JSON: the call fails with that gRPC status (its number's name) and a message that has the text.
+fails() {
+	local want=$1 text=$2 out; shift 2
+	if out=$(cri "$@" 2>&1); then echo "expected $want, it succeeded: $out" >&2; return 1; fi
+	[[ $out == *"code = $want "* ]] || { echo "expected $want: $out" >&2; return 1; }
+	[[ $out == *"$text"* ]] || { echo "expected text '$text': $out" >&2; return 1; }
+}
+log_has() { node_wait 5 grep -qiE -- "$1" "$NODE/crio.log"; }
