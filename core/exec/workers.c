@@ -25,6 +25,7 @@ static const struct class_caps {
 	[WORK_TEARDOWN] = { "teardown", 256, 4096, 0 },
 	[WORK_EXEC] = { "exec", 512, 4096, 0 },
 	[WORK_IMAGE] = { "image", 128, 4096, 0 },
+	[WORK_WAIT] = { "wait", 512, 4096, 0 },
 	[WORK_PLUGIN] = { "plugin", 1024, 8192, 1 },
 };
 

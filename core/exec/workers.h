@@ -15,6 +15,7 @@ enum work_class {
 	WORK_TEARDOWN, /* stop, remove */
 	WORK_EXEC,
 	WORK_IMAGE,
+	WORK_WAIT,     /* one for each exec: waits for its end beside the call that reads its output */
 	WORK_PLUGIN,   /* the threads that plugin operations run on */
 	WORK_CLASSES
 };

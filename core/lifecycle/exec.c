@@ -2,7 +2,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/syscall.h>
+#include <sys/eventfd.h>
 
 #include "core/lifecycle/inner.h"
 #include "core/util/fs.h"
@@ -71,14 +71,82 @@ static void stream_read(struct stream *s)
 		s->rd = safe_close(s->rd);
 }
 
-/* Until both streams end, or the process has ended and its output is read. pidfd -1: only the streams tell. */
-static int pump(struct stream *s, int pidfd, crio_call *call, crio_err *err)
+/* Waits for the process on a thread of its own, so that output and end are seen as they come. Shared by that thread and the call. */
+struct waiter {
+	_Atomic int refs;
+	struct container *c;
+	crio_call *call;      /* detached: the process must be reaped even when its client has gone */
+	char *exec_id;
+	int done_fd;          /* readable once the rest is set */
+	int result;
+	crio_err err;
+	int32_t exit_code;
+	char *message;        /* why it was not started; NULL otherwise */
+};
+
+static void waiter_unref(struct waiter *w)
+{
+	if (atomic_fetch_sub(&w->refs, 1) > 1)
+		return;
+	container_unref(w->c);
+	call_unref(w->call);
+	free(w->exec_id);
+	(void)safe_close(w->done_fd);
+	err_clear(&w->err);
+	free(w->message);
+	free(w);
+}
+
+static void wait_job(void *arg)
+{
+	struct waiter *w = arg;
+	struct crio_runtime_exec_ref ref = { .size = sizeof(ref), .id = w->c->id, .exec_id = w->exec_id };
+	struct crio_runtime_exec_exit e = { .size = sizeof(e) };
+	w->result = plugin_runtime_exec_wait(w->c->pod->runtime, w->call, &ref, &e, &w->err);
+	w->exit_code = e.exit_code;
+	if (w->result == 0 && e.not_started)
+		w->message = strdup(e.message ? e.message : "");
+	(void)eventfd_write(w->done_fd, 1);
+	waiter_unref(w);
+}
+
+static int waiter_start(struct container *c, crio_call *call, const char *exec_id, struct waiter **ret, crio_err *err)
+{
+	struct waiter *w = calloc(1, sizeof(*w));
+	if (!w)
+		return err_nomem(err);
+	w->refs = 1;
+	w->c = container_ref(c);
+	w->call = call_detached(call, 0);
+	w->exec_id = strdup(exec_id);
+	w->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int r = 0;
+	if (!w->call || !w->exec_id)
+		r = err_nomem(err);
+	else if (w->done_fd < 0)
+		r = err_errno(err, errno, "make an eventfd");
+	if (r == 0) {
+		atomic_fetch_add(&w->refs, 1);
+		r = workers_run(c->lc->workers, WORK_WAIT, wait_job, w, err);
+		if (r < 0)
+			waiter_unref(w);
+	}
+	if (r < 0) {
+		waiter_unref(w);
+		return r;
+	}
+	*ret = w;
+	return 0;
+}
+
+/* Until the process has ended and its output is read; a child of it that keeps the pipes open is not waited for. */
+static int pump(struct stream *s, int done_fd, crio_call *call, crio_err *err)
 {
 	int64_t stop_at = INT64_MAX;
-	while (s[0].rd >= 0 || s[1].rd >= 0) {
+	while (stop_at == INT64_MAX || s[0].rd >= 0 || s[1].rd >= 0) {
 		struct pollfd p[4] = { { s[0].rd, POLLIN, 0 },
 				       { s[1].rd, POLLIN, 0 },
-				       { stop_at == INT64_MAX ? pidfd : -1, POLLIN, 0 },
+				       { stop_at == INT64_MAX ? done_fd : -1, POLLIN, 0 },
 				       { call_cancel_fd(call), POLLIN, 0 } };
 		int64_t until = stop_at < call_deadline(call) ? stop_at : call_deadline(call);
 		int64_t left = until == INT64_MAX ? 0 : until - now_mono_ns();
@@ -106,64 +174,49 @@ static int pump(struct stream *s, int pidfd, crio_call *call, crio_err *err)
 	return 0;
 }
 
-/* When the container stops, its execs end with it. */
-struct exec {
-	struct container *c;
-	crio_call *call;          /* of the request, bounded by the exec's time-out */
-	struct crio_runtime_exec_out out;
-	struct stream s[2];
-};
-
-static int wait_exit(struct exec *x, crio_call *call, struct exec_result *ret, crio_err *err)
+static void kill_exec(struct container *c, crio_call *like, const char *exec_id)
 {
-	struct crio_runtime_exec_ref ref = { .size = sizeof(ref), .id = x->c->id, .exec_id = x->out.exec_id };
-	struct crio_runtime_exec_exit e = { .size = sizeof(e) };
-	int r = plugin_runtime_exec_wait(x->c->pod->runtime, call, &ref, &e, err);
-	if (r < 0)
-		return r;
-	if (e.not_started && !ret->err.n && e.message)
-		buf_adds(&ret->err, e.message);
-	ret->exit_code = e.exit_code;
-	return 0;
-}
-
-static void kill_exec(struct exec *x)
-{
-	cleanup_call crio_call *call = call_detached(x->call, 10 * SEC);
+	cleanup_call crio_call *call = call_detached(like, 10 * SEC);
 	if (!call)
 		return;
 	cleanup_err crio_err why = ERR_INIT;
-	struct crio_runtime_exec_ref ref = {
-		.size = sizeof(ref), .signal = SIGKILL, .id = x->c->id, .exec_id = x->out.exec_id
-	};
+	struct crio_runtime_exec_ref ref = { .size = sizeof(ref), .signal = SIGKILL, .id = c->id, .exec_id = exec_id };
 	struct crio_runtime_no_out o = { .size = sizeof(o) };
-	struct exec_result none = { 0, BUF_INIT, BUF_INIT };
-	if (plugin_runtime_exec_kill(x->c->pod->runtime, call, &ref, &o, &why) < 0 || wait_exit(x, call, &none, &why) < 0)
-		log_warn("End exec in container %s: %s", x->c->id, err_text(&why));
-	exec_result_release(&none);
+	if (plugin_runtime_exec_kill(c->pod->runtime, call, &ref, &o, &why) < 0)
+		log_warn("End exec in container %s: %s", c->id, err_text(&why));
 }
 
-static int run_exec(struct exec *x, const char *json, struct exec_result *ret, crio_err *err)
+static int run_exec(struct container *c, crio_call *call, struct stream *s, const char *json, struct exec_result *ret, crio_err *err)
 {
 	struct crio_runtime_exec_args a = { .size = sizeof(a),
-					    .id = x->c->id,
+					    .id = c->id,
 					    .process_json = json,
 					    .stdin_fd = -1,
-					    .stdout_fd = x->s[0].wr,
-					    .stderr_fd = x->s[1].wr };
-	x->out.size = sizeof(x->out);
-	x->out.tty_fd = -1;
-	int r = plugin_runtime_exec_start(x->c->pod->runtime, x->call, &a, &x->out, err);
-	x->s[0].wr = safe_close(x->s[0].wr);
-	x->s[1].wr = safe_close(x->s[1].wr);
+					    .stdout_fd = s[0].wr,
+					    .stderr_fd = s[1].wr };
+	struct crio_runtime_exec_out out = { .size = sizeof(out), .tty_fd = -1 };
+	int r = plugin_runtime_exec_start(c->pod->runtime, call, &a, &out, err);
+	s[0].wr = safe_close(s[0].wr);
+	s[1].wr = safe_close(s[1].wr);
 	if (r < 0)
 		return r;
-	cleanup_close int pidfd = x->out.pid > 0 ? (int)syscall(SYS_pidfd_open, x->out.pid, 0) : -1;
-	r = pump(x->s, pidfd, x->call, err);
-	if (r == 0)
-		r = wait_exit(x, x->call, ret, err);
-	if (r < 0)
-		kill_exec(x);
+	struct waiter *w = NULL;
+	r = waiter_start(c, call, out.exec_id, &w, err);
+	if (r < 0) {
+		kill_exec(c, call, out.exec_id);
+		return r;
+	}
+	r = pump(s, w->done_fd, call, err);
+	if (r < 0) {
+		kill_exec(c, call, out.exec_id); /* the waiter reaps it */
+	} else if (w->result < 0) {
+		r = err_move(err, &w->err);
+	} else {
+		ret->exit_code = w->exit_code;
+		if (w->message && !ret->err.n)
+			buf_adds(&ret->err, w->message);
+	}
+	waiter_unref(w);
 	return r;
 }
 
@@ -193,15 +246,15 @@ int container_exec_sync(struct lifecycle *lc, crio_call *call, const char *id, c
 	cleanup_call crio_call *sub = call_sub(call, timeout_s > 0 && timeout_s < INT32_MAX ? timeout_s * SEC : 0);
 	if (!sub)
 		return err_nomem(err);
-	struct exec x = { .c = c, .call = sub, .s = { { -1, -1, NULL }, { -1, -1, NULL } } };
+	struct stream s[2] = { { -1, -1, NULL }, { -1, -1, NULL } };
 	crio_err why = ERR_INIT;
-	r = stream_open(&x.s[0], &ret->out, &why);
+	r = stream_open(&s[0], &ret->out, &why);
 	if (r == 0)
-		r = stream_open(&x.s[1], &ret->err, &why);
+		r = stream_open(&s[1], &ret->err, &why);
 	if (r == 0)
-		r = run_exec(&x, json, ret, &why);
-	stream_close(&x.s[0]);
-	stream_close(&x.s[1]);
+		r = run_exec(c, sub, s, json, ret, &why);
+	stream_close(&s[0]);
+	stream_close(&s[1]);
 	/* The command's own time-out is an answer; the client's deadline is not. */
 	if (r == CRIO_E_DEADLINE && timeout_s > 0 && !call_over(call)) {
 		ret->exit_code = -1;
