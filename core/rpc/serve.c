@@ -123,6 +123,14 @@ static void on_close(struct rpc_tag *t, bool ok)
 	rpc_call_unref(c);
 }
 
+static bool start_batch(struct rpc_call *c, const grpc_op *ops, size_t n, struct rpc_tag *t)
+{
+	grpc_call *call = c->call; /* c may be gone as soon as the operation has started */
+
+	RPC_GIVE(t);
+	return grpc_call_start_batch(call, ops, n, t, NULL) == GRPC_CALL_OK;
+}
+
 /* Sends the answer and gives the caller's reference to on_sent. reply is NULL for an error. */
 static void finish(struct rpc_call *c, int code, const char *text, struct rpc_reply *reply)
 {
@@ -149,7 +157,7 @@ static void finish(struct rpc_call *c, int code, const char *text, struct rpc_re
 	ops[n].data.send_status_from_server.status = (grpc_status_code)code;
 	ops[n++].data.send_status_from_server.status_details = len ? &c->status_text : NULL;
 	c->sent.fn = on_sent;
-	if (grpc_call_start_batch(c->call, ops, n, &c->sent, NULL) != GRPC_CALL_OK) {
+	if (!start_batch(c, ops, n, &c->sent)) {
 		log_error("cannot send the answer of %s", c->path);
 		(void)grpc_call_cancel(c->call, NULL);
 		rpc_call_unref(c);
@@ -350,9 +358,11 @@ static bool start_ops(struct rpc_call *c)
 	op.op = GRPC_OP_RECV_CLOSE_ON_SERVER;
 	op.data.recv_close_on_server.cancelled = &c->cancelled;
 	c->close.fn = on_close;
-	if (grpc_call_start_batch(c->call, &op, 1, &c->close, NULL) != GRPC_CALL_OK)
+	atomic_fetch_add(&c->refs, 1); /* on_close's, which may run before start_batch returns */
+	if (!start_batch(c, &op, 1, &c->close)) {
+		atomic_fetch_sub(&c->refs, 1);
 		return false;
-	atomic_fetch_add(&c->refs, 1);
+	}
 	if (!c->method || !c->method->handler) {
 		refuse_method(c);
 		return true;
@@ -361,7 +371,7 @@ static bool start_ops(struct rpc_call *c)
 	op.op = GRPC_OP_RECV_MESSAGE;
 	op.data.recv_message.recv_message = &c->request;
 	c->message.fn = on_message;
-	if (grpc_call_start_batch(c->call, &op, 1, &c->message, NULL) != GRPC_CALL_OK)
+	if (!start_batch(c, &op, 1, &c->message))
 		finish_err(c, CRIO_E_INTERNAL, "cannot read the request");
 	return true;
 }
@@ -402,6 +412,7 @@ int rpc_serve_next(struct rpc_server *s)
 	c->status_text = grpc_empty_slice();
 	grpc_call_details_init(&c->details);
 	grpc_metadata_array_init(&c->metadata);
+	RPC_GIVE(&c->accept);
 	if (grpc_server_request_call(s->server, &c->call, &c->details, &c->metadata, s->cq, s->cq, &c->accept) != GRPC_CALL_OK) {
 		rpc_call_unref(c);
 		return CRIO_E_INTERNAL;

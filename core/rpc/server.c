@@ -31,12 +31,13 @@ static void *poller(void *arg)
 
 		if (ev.type == GRPC_QUEUE_SHUTDOWN)
 			return NULL;
-		if (ev.type == GRPC_OP_COMPLETE)
-			t->fn(t, ev.success);
+		if (ev.type != GRPC_OP_COMPLETE)
+			continue;
+		RPC_TAKE(t);
+		t->fn(t, ev.success);
 	}
 }
 
-static void on_cq_down(struct rpc_tag *t, bool ok);
 /* The shutdown's tag is global to a server: it carries the server. */
 struct shutdown_tag {
 	struct rpc_tag tag;
@@ -230,6 +231,7 @@ int rpc_server_stop(struct rpc_server *s, uint32_t grace_ms)
 	pthread_mutex_lock(&s->lock);
 	s->stopping = true;
 	pthread_mutex_unlock(&s->lock);
+	RPC_GIVE(&st->tag);
 	grpc_server_shutdown_and_notify(s->server, s->cq, &st->tag);
 	pthread_mutex_lock(&s->lock);
 	down = wait_down(s, grace_ms);
