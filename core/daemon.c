@@ -18,6 +18,7 @@
 #include "core/rpc/rpc.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
+#include "core/util/mem.h"
 
 #define STOP_GRACE_MS 5000
 #define WORKERS_END_NS (10 * 1000000000LL)
@@ -278,7 +279,7 @@ int daemon_run(const struct conf *conf, const struct conf_args *args, crio_err *
 		}
 	}
 	if (r == 0) {
-		(void)malloc_trim(0);
+		mem_give_back();
 		notify("READY=1");
 		log_info("crio serves on %s", d.conf->api.listen);
 		/* New files are looked at beside serving, so that an operator sees at once which are refused. */
