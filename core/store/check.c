@@ -4,7 +4,7 @@
 struct checking {
 	struct store *s;
 	crio_call *call;
-	struct map *trees;            /* ids that the driver has */
+	struct map *trees; /* ids that the driver has */
 	struct strv *report, images, containers;
 	bool repair;
 };
@@ -18,8 +18,8 @@ static int found(struct checking *c, struct strv *list, const char *id, const ch
 
 static int list_trees(struct checking *c, crio_err *err)
 {
-	struct crio_storage_id_args args = { .size = sizeof(args), .id = "", .mount_label = "" };
-	struct crio_storage_strs_out out = { .size = sizeof(out) };
+	struct crio_storage_id_args args = {.size = sizeof(args), .id = "", .mount_label = ""};
+	struct crio_storage_strs_out out = {.size = sizeof(out)};
 	int r = plugin_storage_list(c->s->inst, c->call, &args, &out, err);
 	for (size_t i = 0; !r && i < out.v.n; i++)
 		if (map_set(c->trees, out.v.v[i], c) < 0)
@@ -142,7 +142,7 @@ static int repair(struct checking *c, crio_err *err)
 int store_check(struct store *s, crio_call *call, bool do_repair, struct strv *ret, crio_err *err)
 {
 	cleanup_map struct map *trees = map_new();
-	struct checking c = { .s = s, .call = call, .trees = trees, .report = ret, .repair = do_repair && !s->read_only };
+	struct checking c = {.s = s, .call = call, .trees = trees, .report = ret, .repair = do_repair && !s->read_only};
 	int r = trees ? store_refresh(s, call, err) : err_nomem(err);
 	if (r < 0)
 		return r;

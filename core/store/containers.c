@@ -28,7 +28,8 @@ char *store_container_run_dir(const struct store *s, const char *id)
 
 static int make_dirs(struct store *s, const char *id, crio_err *err)
 {
-	cleanup_free char *a = store_container_dir(s, id), *b = path_fmt("%s/%s-containers/%s/userdata", s->runroot, s->driver, id);
+	cleanup_free char *a = store_container_dir(s, id),
+			  *b = path_fmt("%s/%s-containers/%s/userdata", s->runroot, s->driver, id);
 	if (!a || !b)
 		return err_nomem(err);
 	int r = fs_mkdir_p(a, 0700, err);
@@ -114,7 +115,8 @@ static int parent_layer(struct store *s, const struct store_container_args *a, c
 		return 0;
 	layer = table_find(&s->t[T_LAYERS], id);
 	if (!layer || layer->u.layer.incomplete)
-		return err_set(err, CRIO_E_CORRUPT, "layer %s of image %s is missing; pull the image again", id, a->image);
+		return err_set(err, CRIO_E_CORRUPT, "layer %s of image %s is missing; pull the image again", id,
+			       a->image);
 	return 0;
 }
 
@@ -127,11 +129,12 @@ struct creating {
 
 static int make_layer(struct creating *c, crio_call *call, crio_err *err)
 {
-	struct crio_storage_create_args args = {
-		.size = sizeof(args), .id = c->layer, .parent = c->parent,
-		.mount_label = c->a->mount_label ? c->a->mount_label : "", .quota = c->a->quota
-	};
-	struct crio_storage_no_out out = { .size = sizeof(out) };
+	struct crio_storage_create_args args = {.size = sizeof(args),
+						.id = c->layer,
+						.parent = c->parent,
+						.mount_label = c->a->mount_label ? c->a->mount_label : "",
+						.quota = c->a->quota};
+	struct crio_storage_no_out out = {.size = sizeof(out)};
 	struct json_object *o = NULL;
 
 	if (layer_record(c->layer, c->parent, args.mount_label, &o) < 0)
@@ -148,7 +151,7 @@ static int make_layer(struct creating *c, crio_call *call, crio_err *err)
 
 static int put_and_save(struct table *t, struct rec *r, enum fs_durability d, crio_err *err)
 {
-	cleanup_edit struct edit e = { 0 };
+	cleanup_edit struct edit e = {0};
 	int code = edit_init(&e, t, err);
 	if (!code)
 		code = edit_put(&e, rec_ref(r), err);
@@ -157,7 +160,7 @@ static int put_and_save(struct table *t, struct rec *r, enum fs_durability d, cr
 
 static int del_and_save(struct table *t, const char *id, enum fs_durability d, crio_err *err)
 {
-	cleanup_edit struct edit e = { 0 };
+	cleanup_edit struct edit e = {0};
 	int code = edit_init(&e, t, err);
 	if (code < 0 || !edit_get(&e, id))
 		return code;
@@ -210,17 +213,18 @@ static void create_undo(struct creating *c, crio_call *call)
 		journal_del(c->s, 'c', c->a->id);
 }
 
-int store_container_create(struct store *s, crio_call *call, const struct store_container_args *a, struct store_container **ret,
-			   crio_err *err)
+int store_container_create(struct store *s, crio_call *call, const struct store_container_args *a,
+			   struct store_container **ret, crio_err *err)
 {
-	struct creating c = { .s = s, .a = a };
+	struct creating c = {.s = s, .a = a};
 	int r = id_check("container", a->id, err);
 	if (r < 0)
 		return r;
 	if (s->read_only)
 		return err_set(err, CRIO_E_DENIED, "store %s is read-only", s->root);
 	if (strlen(a->metadata) > METADATA_MAX)
-		return err_set(err, CRIO_E_EXHAUSTED, "container %s: metadata of more than %u bytes", a->id, METADATA_MAX);
+		return err_set(err, CRIO_E_EXHAUSTED, "container %s: metadata of more than %u bytes", a->id,
+			       METADATA_MAX);
 	if (!id_new(c.layer))
 		return err_set(err, CRIO_E_INTERNAL, "no source of random numbers");
 	r = conflict(s, a, err);

@@ -6,8 +6,8 @@
 #include "core/util/digest.h"
 #include "core/util/json.h"
 
-#define BIG_KEY_MAX 180  /* base64 of it still fits a file name */
-#define NAMES_MAX 1000   /* names of one image */
+#define BIG_KEY_MAX 180 /* base64 of it still fits a file name */
+#define NAMES_MAX 1000	/* names of one image */
 #define HISTORY_MAX 200
 
 /* ---- look up ---- */
@@ -77,7 +77,8 @@ int store_image_layers(struct store *s, const struct store_image *i, struct strv
 	while (*id) {
 		const struct rec *r = set_get(layers, id);
 		if (!r || r->u.layer.incomplete)
-			return err_set(err, CRIO_E_CORRUPT, "image %s: layer %s is missing; pull the image again", i->id, id);
+			return err_set(err, CRIO_E_CORRUPT, "image %s: layer %s is missing; pull the image again",
+				       i->id, id);
 		if (down.n >= STORE_DEPTH_MAX)
 			return err_set(err, CRIO_E_CORRUPT, "image %s has more than %d layers", i->id, STORE_DEPTH_MAX);
 		if (strv_add(&down, id) < 0)
@@ -95,7 +96,7 @@ struct store_usage store_images_usage(struct store *s)
 {
 	cleanup_set struct set *images = table_get(&s->t[T_IMAGES]);
 	cleanup_set struct set *layers = table_get(&s->t[T_LAYERS]);
-	struct store_usage u = { 0, 0 };
+	struct store_usage u = {0, 0};
 
 	/* Layers once each, whoever shares them. */
 	for (size_t i = 0; i < layers->pub.n; i++) {
@@ -133,7 +134,8 @@ char *big_file_name(const char *key)
 		return strdup(key);
 	buf_addc(&b, '=');
 	for (size_t i = 0; i < n; i += 3) {
-		uint32_t v = (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0);
+		uint32_t v =
+		    (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0);
 		buf_addc(&b, digits[v >> 18]);
 		buf_addc(&b, digits[v >> 12 & 63]);
 		buf_addc(&b, i + 1 < n ? digits[v >> 6 & 63] : '=');
@@ -157,7 +159,8 @@ static int key_file(const char *key, char **ret, crio_err *err)
 	return 0;
 }
 
-int store_image_big_get(struct store *s, const char *id, const char *key, size_t limit, char **ret, size_t *ret_n, crio_err *err)
+int store_image_big_get(struct store *s, const char *id, const char *key, size_t limit, char **ret, size_t *ret_n,
+			crio_err *err)
 {
 	cleanup_image struct store_image *i = store_image_get(s, id);
 	cleanup_free char *name = NULL, *path = NULL, *text = NULL;
@@ -183,8 +186,9 @@ int store_image_big_get(struct store *s, const char *id, const char *key, size_t
 		return err_wrap(err, "image %s: '%s'", id, key);
 	digest_of(text, n, sum);
 	if (str_starts(big->digest, "sha256:") && !str_eq(big->digest, sum))
-		return err_set(err, CRIO_E_CORRUPT, "image %s: '%s' has digest %s, recorded is %s; pull the image again", id, key,
-			       sum, big->digest);
+		return err_set(err, CRIO_E_CORRUPT,
+			       "image %s: '%s' has digest %s, recorded is %s; pull the image again", id, key, sum,
+			       big->digest);
 	*ret = move_ptr(text);
 	if (ret_n)
 		*ret_n = n;
@@ -340,10 +344,12 @@ static int join_names(const struct rec *old, struct crio_strs names, struct strv
 static int fill(struct json_object *o, const struct store_image_args *a, struct crio_strs names, crio_err *err)
 {
 	char when[40];
-	cleanup_free char *meta = a->metadata ? strdup(a->metadata) : path_fmt("{\"signatures-sizes\":{\"%s\":[]}}", a->digest);
+	cleanup_free char *meta =
+	    a->metadata ? strdup(a->metadata) : path_fmt("{\"signatures-sizes\":{\"%s\":[]}}", a->digest);
 	time_format(a->created_ns ? a->created_ns : now_real_ns(), when);
-	if (!meta || json_set_str(o, "id", a->id) < 0 || json_set_str(o, "digest", a->digest) < 0 || set_names(o, names) < 0 ||
-	    (*a->layer && json_set_str(o, "layer", a->layer) < 0) || json_set_str(o, "metadata", meta) < 0)
+	if (!meta || json_set_str(o, "id", a->id) < 0 || json_set_str(o, "digest", a->digest) < 0 ||
+	    set_names(o, names) < 0 || (*a->layer && json_set_str(o, "layer", a->layer) < 0) ||
+	    json_set_str(o, "metadata", meta) < 0)
 		return err_nomem(err);
 	if ((a->created_ns || !json_get(o, "created")) && json_set_str(o, "created", when) < 0)
 		return err_nomem(err);
@@ -365,7 +371,7 @@ static void journal_clear(struct store *s, const char *layer)
 
 static int image_put(struct store *s, const struct store_image_args *a, struct rec **ret, crio_err *err)
 {
-	cleanup_edit struct edit e = { 0 };
+	cleanup_edit struct edit e = {0};
 	cleanup_strv struct strv joined = STRV_INIT;
 
 	int code = edit_init(&e, &s->t[T_IMAGES], err);
@@ -400,7 +406,8 @@ static int image_put(struct store *s, const struct store_image_args *a, struct r
 	return 0;
 }
 
-int store_image_put(struct store *s, crio_call *call, const struct store_image_args *a, struct store_image **ret, crio_err *err)
+int store_image_put(struct store *s, crio_call *call, const struct store_image_args *a, struct store_image **ret,
+		    crio_err *err)
 {
 	cleanup_rec struct rec *r = NULL, *layer = NULL;
 
@@ -416,7 +423,8 @@ int store_image_put(struct store *s, crio_call *call, const struct store_image_a
 	if (*a->layer) {
 		layer = table_find(&s->t[T_LAYERS], a->layer);
 		if (!layer || layer->u.layer.incomplete)
-			return err_set(err, CRIO_E_PRECONDITION, "image %s: its layer %s is not there", a->id, a->layer);
+			return err_set(err, CRIO_E_PRECONDITION, "image %s: its layer %s is not there", a->id,
+				       a->layer);
 	}
 	code = table_lock(&s->t[T_IMAGES], call, true, err);
 	if (code < 0)
@@ -434,7 +442,7 @@ int store_image_put(struct store *s, crio_call *call, const struct store_image_a
 int store_image_set_names(struct store *s, crio_call *call, const char *id, struct crio_strs names, crio_err *err)
 {
 	struct table *t = &s->t[T_IMAGES];
-	cleanup_edit struct edit e = { 0 };
+	cleanup_edit struct edit e = {0};
 	cleanup_strv struct strv joined = STRV_INIT;
 	struct rec *n = NULL;
 
@@ -466,7 +474,7 @@ int store_image_set_names(struct store *s, crio_call *call, const char *id, stru
 /* Records away, layers noted in the journal; `gone` then holds what to discard. All tables locked. */
 static int delete_records(struct store *s, const char *id, struct strv *gone, crio_err *err)
 {
-	cleanup_edit struct edit images = { 0 }, layers = { 0 };
+	cleanup_edit struct edit images = {0}, layers = {0};
 	cleanup_set struct set *containers = table_get(&s->t[T_CONTAINERS]), *left = NULL;
 	cleanup_rec struct rec *r = table_find(&s->t[T_IMAGES], id);
 	int code = 0;

@@ -1,7 +1,7 @@
 /*
- * journal.c: <root>/crio/journal/{l,c}-<id>: a layer or container that may be garbage. An entry is made before the first
- * thing that would have to be undone and removed after the last: what a crash leaves behind is found by its entry. The
- * records decide: an entry of something that is in use is stale and just dropped.
+ * journal.c: <root>/crio/journal/{l,c}-<id>: a layer or container that may be garbage. An entry is made before the
+ * first thing that would have to be undone and removed after the last: what a crash leaves behind is found by its
+ * entry. The records decide: an entry of something that is in use is stale and just dropped.
  */
 #include "core/store/priv.h"
 

@@ -113,14 +113,14 @@ int busy_take(struct store *s, crio_call *call, const char *id, bool nowait, cri
 	(void)snprintf(b->id, sizeof(b->id), "%.64s", id);
 	cleanup_unlock pthread_mutex_t *l = lock(&s->busy_mu);
 	while (*busy_find(s, id)) {
-		int r = nowait ? err_set(err, CRIO_E_ABORTED, "layer %s is being worked on", id) :
-				 call_check(call, "wait for a layer", err);
+		int r = nowait ? err_set(err, CRIO_E_ABORTED, "layer %s is being worked on", id)
+			       : call_check(call, "wait for a layer", err);
 		if (r < 0) {
 			free(b);
 			return r;
 		}
 		int64_t end = now_mono_ns() + 100000000;
-		struct timespec ts = { (time_t)(end / 1000000000), (long)(end % 1000000000) };
+		struct timespec ts = {(time_t)(end / 1000000000), (long)(end % 1000000000)};
 		(void)pthread_cond_clockwait(&s->busy_cond, &s->busy_mu, CLOCK_MONOTONIC, &ts);
 	}
 	b->next = s->busy;
@@ -143,8 +143,8 @@ void busy_drop(struct store *s, const char *id)
 
 int plugin_layer_remove(struct store *s, crio_call *call, const char *id, crio_err *err)
 {
-	struct crio_storage_id_args args = { .size = sizeof(args), .id = id, .mount_label = "" };
-	struct crio_storage_no_out out = { .size = sizeof(out) };
+	struct crio_storage_id_args args = {.size = sizeof(args), .id = id, .mount_label = ""};
+	struct crio_storage_no_out out = {.size = sizeof(out)};
 	return plugin_storage_remove(s->inst, call, &args, &out, err);
 }
 
@@ -203,7 +203,8 @@ int layers_discard(struct store *s, crio_call *call, const struct strv *gone, cr
 	for (size_t i = 0; i < gone->n; i++) {
 		int r = plugin_layer_remove(s, call, gone->v[i], code ? NULL : err);
 		if (r < 0) {
-			code = code ? code : r; /* its journal entry stays: tried again by store_gc and at the next start */
+			code = code ? code
+				    : r; /* its journal entry stays: tried again by store_gc and at the next start */
 			continue;
 		}
 		layer_files_remove(s, gone->v[i]);
@@ -215,7 +216,7 @@ int layers_discard(struct store *s, crio_call *call, const struct strv *gone, cr
 /* Another tool died while it made or removed this layer: it held the lock all the time, and now we do. */
 int layer_incomplete_remove(struct store *s, crio_call *call, const char *id, crio_err *err)
 {
-	cleanup_edit struct edit e = { 0 };
+	cleanup_edit struct edit e = {0};
 	int r = edit_init(&e, &s->t[T_LAYERS], err);
 	if (r < 0)
 		return r;
@@ -254,11 +255,11 @@ static int stale_remove(struct store *s, crio_call *call, const char *id, crio_e
 
 static int begin_tree(struct store_new_layer *n, crio_call *call, crio_err *err)
 {
-	struct crio_storage_apply_args args = { .size = sizeof(args), .id = n->id, .parent = n->parent };
+	struct crio_storage_apply_args args = {.size = sizeof(args), .id = n->id, .parent = n->parent};
 	cleanup_err crio_err first = ERR_INIT;
 
 	for (int again = 0;; again++) {
-		struct crio_storage_apply_out out = { .size = sizeof(out), .dirfd = -1 };
+		struct crio_storage_apply_out out = {.size = sizeof(out), .dirfd = -1};
 		int r = plugin_storage_apply_begin(n->s->inst, call, &args, &out, &first);
 		if (!r) {
 			n->dirfd = out.dirfd;
@@ -293,7 +294,8 @@ static int begin_files(struct store_new_layer *n, crio_call *call, crio_err *err
 	if (*n->parent && !store_layers_independent(n->s)) {
 		parent = store_layer_get(n->s, n->parent);
 		if (!parent)
-			return err_set(err, CRIO_E_PRECONDITION, "layer %s: its parent %s is not there", n->id, n->parent);
+			return err_set(err, CRIO_E_PRECONDITION, "layer %s: its parent %s is not there", n->id,
+				       n->parent);
 	}
 	tar_split_temp(n->id, tmp);
 	n->tar_fd = openat(n->s->t[T_LAYERS].dirfd, tmp, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -318,8 +320,8 @@ static void new_layer_free(struct store_new_layer *n)
 	free(n);
 }
 
-int store_layer_begin(struct store *s, crio_call *call, const struct store_begin_args *args, struct store_new_layer **ret,
-		      crio_err *err)
+int store_layer_begin(struct store *s, crio_call *call, const struct store_begin_args *args,
+		      struct store_new_layer **ret, crio_err *err)
 {
 	char id[65];
 	int r = store_layer_id(args->parent, args->diff_digest, id, err);
@@ -372,8 +374,9 @@ int store_new_layer_tar_split_fd(const struct store_new_layer *l)
 
 static int apply_end(struct store_new_layer *n, crio_call *call, bool commit, crio_err *err)
 {
-	struct crio_storage_apply_args args = { .size = sizeof(args), .commit = commit, .id = n->id, .parent = n->parent };
-	struct crio_storage_usage_out out = { .size = sizeof(out) };
+	struct crio_storage_apply_args args = {
+	    .size = sizeof(args), .commit = commit, .id = n->id, .parent = n->parent};
+	struct crio_storage_usage_out out = {.size = sizeof(out)};
 	n->dirfd = safe_close(n->dirfd);
 	return plugin_storage_apply_end(n->s->inst, call, &args, &out, err);
 }
@@ -417,17 +420,20 @@ static int set_owners(struct json_object *o, const char *key, const uint32_t *v,
 	return 0;
 }
 
-static int new_record(const struct store_new_layer *n, const struct store_layer_info *info, struct rec **ret, crio_err *err)
+static int new_record(const struct store_new_layer *n, const struct store_layer_info *info, struct rec **ret,
+		      crio_err *err)
 {
 	struct json_object *o = NULL;
 	if (layer_record(n->id, n->parent, "", &o) < 0)
 		return err_nomem(err);
-	if (json_set_str(o, "diff-digest", info->diff_digest) < 0 || json_set_int(o, "diff-size", info->diff_size) < 0 ||
+	if (json_set_str(o, "diff-digest", info->diff_digest) < 0 ||
+	    json_set_int(o, "diff-size", info->diff_size) < 0 ||
 	    (info->compressed_digest && *info->compressed_digest &&
 	     (json_set_str(o, "compressed-diff-digest", info->compressed_digest) < 0 ||
 	      json_set_int(o, "compressed-size", info->compressed_size) < 0)) ||
 	    (info->compression && json_set_int(o, "compression", info->compression) < 0) ||
-	    set_owners(o, "uidset", info->uids, info->n_uids) < 0 || set_owners(o, "gidset", info->gids, info->n_gids) < 0) {
+	    set_owners(o, "uidset", info->uids, info->n_uids) < 0 ||
+	    set_owners(o, "gidset", info->gids, info->n_gids) < 0) {
 		json_object_put(o);
 		return err_nomem(err);
 	}
@@ -459,9 +465,10 @@ static int place(struct store_new_layer *n, crio_call *call, bool no_tar_split, 
 	return 0;
 }
 
-static int record(struct store_new_layer *n, crio_call *call, const struct store_layer_info *info, struct rec *r, crio_err *err)
+static int record(struct store_new_layer *n, crio_call *call, const struct store_layer_info *info, struct rec *r,
+		  crio_err *err)
 {
-	cleanup_edit struct edit e = { 0 };
+	cleanup_edit struct edit e = {0};
 	struct table *t = &n->s->t[T_LAYERS];
 
 	int code = edit_init(&e, t, err);
@@ -470,7 +477,8 @@ static int record(struct store_new_layer *n, crio_call *call, const struct store
 	if (*n->parent) {
 		const struct rec *p = edit_get(&e, n->parent);
 		if (!p || p->u.layer.incomplete)
-			return err_set(err, CRIO_E_PRECONDITION, "layer %s: its parent %s is not there", n->id, n->parent);
+			return err_set(err, CRIO_E_PRECONDITION, "layer %s: its parent %s is not there", n->id,
+				       n->parent);
 	}
 	code = journal_add(n->s, 'l', n->id, "", err);
 	if (code < 0)
@@ -490,15 +498,15 @@ static int record(struct store_new_layer *n, crio_call *call, const struct store
 	return code;
 }
 
-static int commit(struct store_new_layer *n, crio_call *call, const struct store_layer_info *info, struct store_layer **ret,
-		  bool *ret_placed, crio_err *err)
+static int commit(struct store_new_layer *n, crio_call *call, const struct store_layer_info *info,
+		  struct store_layer **ret, bool *ret_placed, crio_err *err)
 {
 	struct table *t = &n->s->t[T_LAYERS];
 	cleanup_rec struct rec *r = NULL;
 
 	if (!str_eq(info->diff_digest, n->diff_digest))
-		return err_set(err, CRIO_E_CORRUPT, "layer %s unpacked to %s, but the image's configuration says %s", n->id,
-			       info->diff_digest, n->diff_digest);
+		return err_set(err, CRIO_E_CORRUPT, "layer %s unpacked to %s, but the image's configuration says %s",
+			       n->id, info->diff_digest, n->diff_digest);
 	/* Before the lock: this is the part that takes long. */
 	if (syncfs(n->dirfd) < 0)
 		return err_errno(err, errno, "sync of %s", n->s->root);
@@ -540,8 +548,8 @@ int store_layer_commit(struct store_new_layer *l, crio_call *call, const struct 
 
 int store_layer_tree_open(struct store *s, crio_call *call, const char *id, int *ret_dirfd, crio_err *err)
 {
-	struct crio_storage_id_args args = { .size = sizeof(args), .read_only = 1, .id = id, .mount_label = "" };
-	struct crio_storage_tree_out out = { .size = sizeof(out), .dirfd = -1 };
+	struct crio_storage_id_args args = {.size = sizeof(args), .read_only = 1, .id = id, .mount_label = ""};
+	struct crio_storage_tree_out out = {.size = sizeof(out), .dirfd = -1};
 	int r = id_check("layer", id, err);
 	if (!r)
 		r = plugin_storage_tree_open(s->inst, call, &args, &out, err);
@@ -574,8 +582,8 @@ enum crio_whiteout store_whiteout(const struct store *s)
 
 int store_layer_data(struct store *s, crio_call *call, const char *id, struct kvs *ret, crio_err *err)
 {
-	struct crio_storage_id_args args = { .size = sizeof(args), .id = id, .mount_label = "" };
-	struct crio_storage_map_out out = { .size = sizeof(out) };
+	struct crio_storage_id_args args = {.size = sizeof(args), .id = id, .mount_label = ""};
+	struct crio_storage_map_out out = {.size = sizeof(out)};
 	int r = id_check("layer", id, err);
 	if (!r)
 		r = plugin_storage_info(s->inst, call, &args, &out, err);

@@ -1,10 +1,10 @@
 /*
  * mount.c: mounting a driver's rows.
  *
- * The new mount API comes first: overlay takes each lower directory by itself there ("lowerdir+", Linux 6.7), so that neither
- * the 4,096 bytes of mount(2)'s options nor the 256 of one fsconfig string limit the number of layers. Older kernels get
- * mount(2); when the options are too long for it, a short-lived thread with a working directory of its own mounts with
- * the lower directories relative to the directory they share.
+ * The new mount API comes first: overlay takes each lower directory by itself there ("lowerdir+", Linux 6.7), so that
+ * neither the 4,096 bytes of mount(2)'s options nor the 256 of one fsconfig string limit the number of layers. Older
+ * kernels get mount(2); when the options are too long for it, a short-lived thread with a working directory of its own
+ * mounts with the lower directories relative to the directory they share.
  */
 #include "core/store/priv.h"
 
@@ -22,12 +22,18 @@ static const struct {
 	uint64_t attr;
 	unsigned long flag;
 } attrs[] = {
-	{ "ro", MOUNT_ATTR_RDONLY, MS_RDONLY },       { "nosuid", MOUNT_ATTR_NOSUID, MS_NOSUID },
-	{ "nodev", MOUNT_ATTR_NODEV, MS_NODEV },      { "noexec", MOUNT_ATTR_NOEXEC, MS_NOEXEC },
-	{ "noatime", MOUNT_ATTR_NOATIME, MS_NOATIME }, { "nodiratime", MOUNT_ATTR_NODIRATIME, MS_NODIRATIME },
-	{ "relatime", 0, MS_RELATIME },               { "rw", 0, 0 },
-	{ "bind", 0, 0 },                             { "rbind", 0, 0 },
-	{ "private", 0, 0 },                          { "rprivate", 0, 0 },
+    {"ro", MOUNT_ATTR_RDONLY, MS_RDONLY},
+    {"nosuid", MOUNT_ATTR_NOSUID, MS_NOSUID},
+    {"nodev", MOUNT_ATTR_NODEV, MS_NODEV},
+    {"noexec", MOUNT_ATTR_NOEXEC, MS_NOEXEC},
+    {"noatime", MOUNT_ATTR_NOATIME, MS_NOATIME},
+    {"nodiratime", MOUNT_ATTR_NODIRATIME, MS_NODIRATIME},
+    {"relatime", 0, MS_RELATIME},
+    {"rw", 0, 0},
+    {"bind", 0, 0},
+    {"rbind", 0, 0},
+    {"private", 0, 0},
+    {"rprivate", 0, 0},
 };
 
 static bool attr_of(const char *opt, uint64_t *attr, unsigned long *flag)
@@ -112,7 +118,7 @@ static int mount_new(const struct crio_mount_row *row, const char *path, crio_er
 		fs_message(fs, why, sizeof(why));
 		return err_errno(err, e, "mount option '%.200s'%s%s", row->options.v[i], *why ? ": " : "", why);
 	}
-	/* The superblock of a read-only overlay is read-only too: without an upper directory it could not be otherwise. */
+	/* The superblock too: an overlay without an upper directory could not be otherwise. */
 	if ((attr & MOUNT_ATTR_RDONLY) && fs_set(fs, "ro", NULL) < 0)
 		return 1;
 	if (syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0) {
@@ -145,7 +151,8 @@ static void *old_mount_thread(void *arg)
 }
 
 /* The options with the lower directories below `dir` made relative to it. */
-static int data_of(const struct crio_mount_row *row, const char *dir, struct buf *b, unsigned long *flags, crio_err *err)
+static int data_of(const struct crio_mount_row *row, const char *dir, struct buf *b, unsigned long *flags,
+		   crio_err *err)
 {
 	size_t dn = dir ? strlen(dir) : 0;
 	uint64_t attr = 0;
@@ -204,16 +211,19 @@ int mount_row_old(const struct crio_mount_row *row, const char *path, crio_err *
 	if (r < 0)
 		return r;
 	if (b.n <= OPT_DATA_MAX)
-		return mount(row->source, path, row->type, flags, b.p) < 0 ? err_errno(err, errno, "mount on %s", path) : 0;
+		return mount(row->source, path, row->type, flags, b.p) < 0 ? err_errno(err, errno, "mount on %s", path)
+									   : 0;
 	buf_clear(&b);
 	flags = 0;
 	r = data_of(row, dir, &b, &flags, err);
 	if (r < 0)
 		return r;
 	if (b.n > OPT_DATA_MAX)
-		return err_set(err, CRIO_E_EXHAUSTED, "mount on %s: %zu bytes of options are more than this kernel takes; the image "
-			       "has too many layers", path, b.n);
-	struct old_mount m = { row->type, row->source, path, b.p, dir, flags, 0 };
+		return err_set(err, CRIO_E_EXHAUSTED,
+			       "mount on %s: %zu bytes of options are more than this kernel takes; the image "
+			       "has too many layers",
+			       path, b.n);
+	struct old_mount m = {row->type, row->source, path, b.p, dir, flags, 0};
 	int e = pthread_create(&th, NULL, old_mount_thread, &m);
 	if (e)
 		return err_errno(err, e, "start a thread to mount %s", path);
@@ -232,13 +242,14 @@ static int mount_bind(const struct crio_mount_row *row, const char *path, crio_e
 	for (size_t i = 0; i < row->options.n; i++) {
 		rec |= str_eq(row->options.v[i], "rbind");
 		if (!attr_of(row->options.v[i], &attr, &flag))
-			return err_set(err, CRIO_E_INVALID, "bind mount of %s: unknown option '%s'", row->source, row->options.v[i]);
+			return err_set(err, CRIO_E_INVALID, "bind mount of %s: unknown option '%s'", row->source,
+				       row->options.v[i]);
 	}
 	unsigned how = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW | (rec ? AT_RECURSIVE : 0u);
 	cleanup_close int fd = (int)syscall(SYS_open_tree, AT_FDCWD, row->source, how);
 	if (fd < 0)
 		return err_errno(err, errno, "open %s to mount it", row->source);
-	struct mount_attr a = { .attr_set = attr, .propagation = MS_PRIVATE };
+	struct mount_attr a = {.attr_set = attr, .propagation = MS_PRIVATE};
 	if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | (rec ? AT_RECURSIVE : 0), &a, sizeof(a)) < 0)
 		return err_errno(err, errno, "set attributes of the mount of %s", row->source);
 	if (syscall(SYS_move_mount, fd, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) < 0)
@@ -272,7 +283,8 @@ int mount_rows(const struct crio_mount_rows *rows, const char *path, crio_err *e
 		if (!*row->target) {
 			r = mount_row(row, path, err);
 		} else if (!path_is_name(row->target)) {
-			r = err_set(err, CRIO_E_INTERNAL, "the storage plugin's mount target '%s' is not a name", row->target);
+			r = err_set(err, CRIO_E_INTERNAL, "the storage plugin's mount target '%s' is not a name",
+				    row->target);
 		} else {
 			cleanup_free char *sub = path_fmt("%s/%s", path, row->target);
 			r = sub ? mount_row(row, sub, err) : err_nomem(err);

@@ -1,7 +1,7 @@
 /*
- * mounts.c: who has which layer mounted. Counts are in memory; what an earlier run of ours (or CRI-O) left mounted is found
- * on the mountpoint itself at the first look and counts as one. <runroot>/<driver>-layers/mountpoints.json tells the
- * Go tools, which unmount what it lists before they remove a layer.
+ * mounts.c: who has which layer mounted. Counts are in memory; what an earlier run of ours (or CRI-O) left mounted is
+ * found on the mountpoint itself at the first look and counts as one. <runroot>/<driver>-layers/mountpoints.json tells
+ * the Go tools, which unmount what it lists before they remove a layer.
  */
 #include "core/store/priv.h"
 
@@ -68,8 +68,9 @@ void mnts_release(struct store *s)
 static int mnt_lock(struct mnt *m, crio_call *call, crio_err *err)
 {
 	int64_t end = call_deadline(call);
-	struct timespec ts = { (time_t)(end / 1000000000), (long)(end % 1000000000) };
-	int e = end == CALL_NO_DEADLINE ? pthread_mutex_lock(&m->mu) : pthread_mutex_clocklock(&m->mu, CLOCK_MONOTONIC, &ts);
+	struct timespec ts = {(time_t)(end / 1000000000), (long)(end % 1000000000)};
+	int e = end == CALL_NO_DEADLINE ? pthread_mutex_lock(&m->mu)
+					: pthread_mutex_clocklock(&m->mu, CLOCK_MONOTONIC, &ts);
 	return e ? err_set(err, CRIO_E_DEADLINE, "layer %s is being mounted or unmounted", m->id) : 0;
 }
 
@@ -83,7 +84,8 @@ static void mountpoints_edit(struct json_object *arr, const char *layer, const c
 	struct json_object *o = count ? json_object_new_object() : NULL;
 	if (!o)
 		return;
-	if (json_set_str(o, "id", layer) < 0 || json_set_str(o, "path", path) < 0 || json_set_int(o, "count", count) < 0)
+	if (json_set_str(o, "id", layer) < 0 || json_set_str(o, "path", path) < 0 ||
+	    json_set_int(o, "count", count) < 0)
 		json_object_put(o);
 	else
 		(void)json_push(arr, o);
@@ -104,7 +106,8 @@ static void mountpoints_note(struct store *s, crio_call *call, const struct mnt 
 	int64_t end = now_mono_ns() + 2000000000;
 	if (lk < 0 || fs_lock(lk, true, end < call_deadline(call) ? end : call_deadline(call), &err) < 0)
 		return;
-	if (json_read_file(fd, "mountpoints.json", STORE_FILE_MAX, &arr, NULL) < 0 || !json_object_is_type(arr, json_type_array)) {
+	if (json_read_file(fd, "mountpoints.json", STORE_FILE_MAX, &arr, NULL) < 0 ||
+	    !json_object_is_type(arr, json_type_array)) {
 		json_object_put(arr);
 		arr = json_object_new_array();
 	}
@@ -124,15 +127,15 @@ static int plugin_rows(struct store *s, crio_call *call, const char *layer, bool
 		       struct crio_storage_mounts_out *out, crio_err *err)
 {
 	struct crio_storage_id_args args = {
-		.size = sizeof(args), .read_only = read_only, .id = layer, .mount_label = label ? label : ""
-	};
+	    .size = sizeof(args), .read_only = read_only, .id = layer, .mount_label = label ? label : ""};
 	return plugin_storage_mounts(s->inst, call, &args, out, err);
 }
 
 static int plugin_release(struct store *s, crio_call *call, const char *layer, bool read_only, crio_err *err)
 {
-	struct crio_storage_id_args args = { .size = sizeof(args), .read_only = read_only, .id = layer, .mount_label = "" };
-	struct crio_storage_no_out out = { .size = sizeof(out) };
+	struct crio_storage_id_args args = {
+	    .size = sizeof(args), .read_only = read_only, .id = layer, .mount_label = ""};
+	struct crio_storage_no_out out = {.size = sizeof(out)};
 	return plugin_storage_release(s->inst, call, &args, &out, err);
 }
 
@@ -164,14 +167,15 @@ static const char *direct_path(const struct crio_mount_rows *rows)
 	if (!row || !str_eq(row->type, "bind") || *row->target)
 		return NULL;
 	for (size_t i = 0; i < row->options.n; i++)
-		if (!str_eq(row->options.v[i], "rw") && !str_eq(row->options.v[i], "bind") && !str_eq(row->options.v[i], "rbind"))
+		if (!str_eq(row->options.v[i], "rw") && !str_eq(row->options.v[i], "bind") &&
+		    !str_eq(row->options.v[i], "rbind"))
 			return NULL;
 	return row->source;
 }
 
 static int mount_first(struct store *s, crio_call *call, struct mnt *m, const char *label, crio_err *err)
 {
-	struct crio_storage_mounts_out out = { .size = sizeof(out) };
+	struct crio_storage_mounts_out out = {.size = sizeof(out)};
 	int r = plugin_rows(s, call, m->id, false, label, &out, err);
 	if (r < 0)
 		return r;
@@ -196,7 +200,8 @@ static int mount_first(struct store *s, crio_call *call, struct mnt *m, const ch
 	return r;
 }
 
-static int mount_locked(struct store *s, crio_call *call, struct mnt *m, const char *label, char **ret_path, crio_err *err)
+static int mount_locked(struct store *s, crio_call *call, struct mnt *m, const char *label, char **ret_path,
+			crio_err *err)
 {
 	int r = look(s, call, m, err);
 	if (!r && !m->count)
@@ -306,9 +311,10 @@ bool store_is_mounted(struct store *s, const char *container_id)
 	return yes;
 }
 
-int store_layer_mount_at(struct store *s, crio_call *call, const char *layer_id, const char *label, const char *path, crio_err *err)
+int store_layer_mount_at(struct store *s, crio_call *call, const char *layer_id, const char *label, const char *path,
+			 crio_err *err)
 {
-	struct crio_storage_mounts_out out = { .size = sizeof(out) };
+	struct crio_storage_mounts_out out = {.size = sizeof(out)};
 	int r = id_check("layer", layer_id, err);
 	if (!r)
 		r = plugin_rows(s, call, layer_id, true, label, &out, err);
@@ -327,9 +333,10 @@ int store_layer_unmount_at(struct store *s, crio_call *call, const char *layer_i
 	return r < 0 ? err_wrap(err, "unmount layer %s", layer_id) : 0;
 }
 
-int store_mount_rows(struct store *s, crio_call *call, const char *layer_id, bool read_only, struct crio_mount_rows *ret, crio_err *err)
+int store_mount_rows(struct store *s, crio_call *call, const char *layer_id, bool read_only,
+		     struct crio_mount_rows *ret, crio_err *err)
 {
-	struct crio_storage_mounts_out out = { .size = sizeof(out) };
+	struct crio_storage_mounts_out out = {.size = sizeof(out)};
 	int r = id_check("layer", layer_id, err);
 	if (!r)
 		r = plugin_rows(s, call, layer_id, read_only, "", &out, err);

@@ -1,9 +1,9 @@
 /*
  * priv.h: the inside of core/store.
  *
- * A table is one kind of record (layers, images, containers) with its lock file. Its current content is a set: immutable,
- * reference-counted, swapped under store.mu. Writers hold table.wr and the lock file, copy the set into an edit, change
- * that, and save it; readers just take a reference.
+ * A table is one kind of record (layers, images, containers) with its lock file. Its current content is a set:
+ * immutable, reference-counted, swapped under store.mu. Writers hold table.wr and the lock file, copy the set into an
+ * edit, change that, and save it; readers just take a reference.
  *
  * Lock order: layers.wr, images.wr, containers.wr, then store.mu or mnt_mu or busy_mu (each alone and short). The lock
  * files follow the same order, which is that of the Go tools.
@@ -20,10 +20,10 @@
 #include "core/util/fs.h"
 #include "core/util/map.h"
 
-#define STORE_FILE_MAX (64u << 20)    /* layers.json and its like */
-#define STORE_BIG_MAX (64u << 20)     /* one big data item */
-#define STORE_RECORDS_MAX 200000u     /* records in one table */
-#define STORE_DEPTH_MAX 500           /* layers of one image; overlay's own limit is the same */
+#define STORE_FILE_MAX (64u << 20) /* layers.json and its like */
+#define STORE_BIG_MAX (64u << 20)  /* one big data item */
+#define STORE_RECORDS_MAX 200000u  /* records in one table */
+#define STORE_DEPTH_MAX 500	   /* layers of one image; overlay's own limit is the same */
 #define STORE_GC_AGE_NS (3600ll * 1000000000)
 #define STORE_CLEANUP_NS (60ll * 1000000000) /* for work that goes on after its call was cancelled */
 
@@ -33,13 +33,13 @@ enum table_kind { T_LAYERS, T_IMAGES, T_CONTAINERS, T_KINDS };
 struct rec {
 	atomic_uint refs;
 	enum table_kind kind;
-	bool is_volatile;       /* comes from the volatile file, and is written back there */
+	bool is_volatile; /* comes from the volatile file, and is written back there */
 	struct json_object *o;
-	char *text;             /* o as it goes into the file */
-	char *id;               /* borrowed from o */
+	char *text; /* o as it goes into the file */
+	char *id;   /* borrowed from o */
 	int64_t created_ns;
 	struct crio_strs names, history;
-	const char **strv;      /* memory of both */
+	const char **strv; /* memory of both */
 	struct store_big *big;
 	union {
 		struct store_layer layer;
@@ -50,10 +50,14 @@ struct rec {
 #define rec_of(pub) ((struct rec *)(void *)((char *)(pub)-offsetof(struct rec, u)))
 
 /* Takes o also on failure. CORRUPT: not a record of that kind. */
-int rec_new(enum table_kind kind, struct json_object *o, bool is_volatile, bool read_only, struct rec **ret, crio_err *err);
+int rec_new(enum table_kind kind, struct json_object *o, bool is_volatile, bool read_only, struct rec **ret,
+	    crio_err *err);
 struct rec *rec_ref(struct rec *r);
 void rec_unref(struct rec *r);
-static inline void rec_unrefp(struct rec **r) { rec_unref(*r); }
+static inline void rec_unrefp(struct rec **r)
+{
+	rec_unref(*r);
+}
 #define cleanup_rec CLEANUP(rec_unrefp)
 /* A private copy of its document, to change and give to rec_new. NULL without memory. */
 struct json_object *rec_copy(const struct rec *r);
@@ -72,38 +76,44 @@ struct set {
 		size_t n;
 	} pub;
 	atomic_uint refs;
-	struct rec **by_id;     /* sorted */
+	struct rec **by_id; /* sorted */
 };
 struct set *set_ref(struct set *t);
 void set_unref(struct set *t);
-static inline void set_unrefp(struct set **t) { set_unref(*t); }
+static inline void set_unrefp(struct set **t)
+{
+	set_unref(*t);
+}
 #define cleanup_set CLEANUP(set_unrefp)
 struct rec *set_get(const struct set *t, const char *id); /* borrowed */
-static inline struct rec *set_rec(const struct set *t, size_t i) { return rec_of(t->pub.v[i]); }
+static inline struct rec *set_rec(const struct set *t, size_t i)
+{
+	return rec_of(t->pub.v[i]);
+}
 
 struct table {
 	struct store *s;
 	enum table_kind kind;
-	pthread_mutex_t wr;     /* held by who holds the lock file */
-	int lock_fd;            /* -1: a read-only store without one */
-	int dirfd;              /* of <root>/<driver>-<kind>; -1 when missing in a read-only store */
+	pthread_mutex_t wr; /* held by who holds the lock file */
+	int lock_fd;	    /* -1: a read-only store without one */
+	int dirfd;	    /* of <root>/<driver>-<kind>; -1 when missing in a read-only store */
 	char *dir;
-	char last[64];          /* last writer that we loaded or wrote. guarded by wr */
+	char last[64]; /* last writer that we loaded or wrote. guarded by wr */
 	ssize_t last_n;
 	struct file_seen {
 		struct timespec mtime;
 		uint64_t ino;
 		int64_t size;
-	} seen[2];              /* as loaded or written; a person may have edited the file. guarded by wr */
-	bool damaged;           /* a file was quarantined: what is on disk may be more than what is recorded. guarded by wr */
-	struct set *cur;        /* guarded by store.mu */
+	} seen[2];	 /* as loaded or written; a person may have edited the file. guarded by wr */
+	bool damaged;	 /* a file was quarantined: what is on disk may be more than what is recorded. guarded by wr */
+	struct set *cur; /* guarded by store.mu */
 };
 
 struct edit {
 	struct table *t;
-	struct rec **v;         /* references */
+	struct rec **v; /* references */
 	size_t n, cap;
-	bool touched[2];        /* stable file, volatile file */
+	bool touched[2]; /* stable file, volatile file */
 };
 
 struct busy {
@@ -112,12 +122,12 @@ struct busy {
 };
 
 struct mnt {
-	unsigned refs;          /* guarded by mnt_mu */
-	pthread_mutex_t mu;     /* held over a mount or unmount of this layer */
-	bool looked;            /* count and path are known. guarded by mu, as all below */
+	unsigned refs;	    /* guarded by mnt_mu */
+	pthread_mutex_t mu; /* held over a mount or unmount of this layer */
+	bool looked;	    /* count and path are known. guarded by mu, as all below */
 	unsigned count;
 	char *path;
-	bool direct;            /* path is the driver's own directory: nothing is mounted there */
+	bool direct; /* path is the driver's own directory: nothing is mounted there */
 	atomic_bool mounted;
 	char id[65];
 };
@@ -129,8 +139,8 @@ struct store {
 	enum crio_whiteout whiteout;
 	bool read_only;
 	enum fs_durability ctr_durability; /* of records that only concern containers */
-	int owner_fd;           /* <root>/crio/lock, held while we are the store's daemon; -1 */
-	int journal_fd;         /* -1: read only */
+	int owner_fd;			   /* <root>/crio/lock, held while we are the store's daemon; -1 */
+	int journal_fd;			   /* -1: read only */
 	struct table t[T_KINDS];
 	pthread_mutex_t mu;
 	_Atomic uint64_t generation;
@@ -138,7 +148,7 @@ struct store {
 	pthread_cond_t busy_cond;
 	struct busy *busy;
 	pthread_mutex_t mnt_mu;
-	struct map *mnts;       /* layer id -> struct mnt. guarded by mnt_mu */
+	struct map *mnts; /* layer id -> struct mnt. guarded by mnt_mu */
 };
 
 /* ---- tables (table.c) ---- */
@@ -184,7 +194,8 @@ void busy_drop(struct store *s, const char *id);
 int plugin_layer_remove(struct store *s, crio_call *call, const char *id, crio_err *err);
 /* Files of a layer beside its record. */
 void layer_files_remove(struct store *s, const char *id);
-/* Layers of `e` (locked) from `top` downwards that nothing uses any more: removed from the edit, their ids added to gone. */
+/* Layers of `e` (locked) from `top` downwards that nothing uses any more: removed from the edit, their ids added to
+ * gone. */
 int layers_unreferenced(struct edit *e, const struct set *images, const struct set *containers, const char *top,
 			struct strv *gone, crio_err *err);
 /* Removes trees and files of `gone`; the records are gone already. The first error is returned, the rest still done. */

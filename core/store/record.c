@@ -13,7 +13,7 @@ static int strings(const struct json_object *arr, const char **mem, struct crio_
 			return CRIO_E_CORRUPT;
 		mem[i] = json_object_get_string(m);
 	}
-	*ret = (struct crio_strs){ mem, n };
+	*ret = (struct crio_strs){mem, n};
 	return 0;
 }
 
@@ -33,16 +33,16 @@ static int layer_init(struct rec *r)
 {
 	struct store_layer *l = &r->u.layer;
 	*l = (struct store_layer){
-		.id = r->id,
-		.parent = json_str(r->o, "parent"),
-		.mount_label = json_str(r->o, "mountlabel"),
-		.compressed_digest = json_str(r->o, "compressed-diff-digest"),
-		.diff_digest = json_str(r->o, "diff-digest"),
-		.compressed_size = json_int(r->o, "compressed-size", -1),
-		.diff_size = json_int(r->o, "diff-size", *json_str(r->o, "diff-digest") ? 0 : -1),
-		.compression = (int)json_int(r->o, "compression", 0),
-		.incomplete = json_flag(json_obj(r->o, "flags"), "incomplete", false),
-		.created_ns = r->created_ns,
+	    .id = r->id,
+	    .parent = json_str(r->o, "parent"),
+	    .mount_label = json_str(r->o, "mountlabel"),
+	    .compressed_digest = json_str(r->o, "compressed-diff-digest"),
+	    .diff_digest = json_str(r->o, "diff-digest"),
+	    .compressed_size = json_int(r->o, "compressed-size", -1),
+	    .diff_size = json_int(r->o, "diff-size", *json_str(r->o, "diff-digest") ? 0 : -1),
+	    .compression = (int)json_int(r->o, "compression", 0),
+	    .incomplete = json_flag(json_obj(r->o, "flags"), "incomplete", false),
+	    .created_ns = r->created_ns,
 	};
 	if (*l->parent && (!str_is_hex(l->parent, 64) || str_eq(l->parent, l->id)))
 		return CRIO_E_CORRUPT;
@@ -53,7 +53,8 @@ static int image_init(struct rec *r, bool read_only)
 {
 	struct store_image *i = &r->u.image;
 	struct json_object *names = json_arr(r->o, "big-data-names");
-	const struct json_object *sizes = json_obj(r->o, "big-data-sizes"), *digests = json_obj(r->o, "big-data-digests");
+	const struct json_object *sizes = json_obj(r->o, "big-data-sizes"),
+				 *digests = json_obj(r->o, "big-data-digests");
 	size_t n = names ? json_object_array_length(names) : 0;
 
 	r->big = calloc(n + 1, sizeof(*r->big));
@@ -64,19 +65,19 @@ static int image_init(struct rec *r, bool read_only)
 		if (!json_object_is_type(m, json_type_string))
 			return CRIO_E_CORRUPT;
 		const char *key = json_object_get_string(m);
-		r->big[k] = (struct store_big){ key, json_int(sizes, key, 0), json_str(digests, key) };
+		r->big[k] = (struct store_big){key, json_int(sizes, key, 0), json_str(digests, key)};
 	}
 	*i = (struct store_image){
-		.id = r->id,
-		.digest = json_str(r->o, "digest"),
-		.layer = json_str(r->o, "layer"),
-		.metadata = json_str(r->o, "metadata"),
-		.names = r->names,
-		.names_history = r->history,
-		.big = r->big,
-		.n_big = n,
-		.created_ns = r->created_ns,
-		.read_only = read_only,
+	    .id = r->id,
+	    .digest = json_str(r->o, "digest"),
+	    .layer = json_str(r->o, "layer"),
+	    .metadata = json_str(r->o, "metadata"),
+	    .names = r->names,
+	    .names_history = r->history,
+	    .big = r->big,
+	    .n_big = n,
+	    .created_ns = r->created_ns,
+	    .read_only = read_only,
 	};
 	return *i->layer && !str_is_hex(i->layer, 64) ? CRIO_E_CORRUPT : 0;
 }
@@ -85,13 +86,13 @@ static int container_init(struct rec *r)
 {
 	struct store_container *c = &r->u.ctr;
 	*c = (struct store_container){
-		.id = r->id,
-		.image = json_str(r->o, "image"),
-		.layer = json_str(r->o, "layer"),
-		.metadata = json_str(r->o, "metadata"),
-		.mount_label = json_str(json_obj(r->o, "flags"), "MountLabel"),
-		.names = r->names,
-		.created_ns = r->created_ns,
+	    .id = r->id,
+	    .image = json_str(r->o, "image"),
+	    .layer = json_str(r->o, "layer"),
+	    .metadata = json_str(r->o, "metadata"),
+	    .mount_label = json_str(json_obj(r->o, "flags"), "MountLabel"),
+	    .names = r->names,
+	    .created_ns = r->created_ns,
 	};
 	return str_is_hex(c->layer, 64) ? 0 : CRIO_E_CORRUPT;
 }
@@ -122,7 +123,8 @@ static int rec_init(struct rec *r, bool read_only)
 	return r->text ? 0 : CRIO_E_NOMEM;
 }
 
-int rec_new(enum table_kind kind, struct json_object *o, bool is_volatile, bool read_only, struct rec **ret, crio_err *err)
+int rec_new(enum table_kind kind, struct json_object *o, bool is_volatile, bool read_only, struct rec **ret,
+	    crio_err *err)
 {
 	struct rec *r = calloc(1, sizeof(*r));
 	if (!r) {
@@ -136,8 +138,8 @@ int rec_new(enum table_kind kind, struct json_object *o, bool is_volatile, bool 
 	int code = rec_init(r, read_only);
 	if (code < 0) {
 		rec_unref(r);
-		return code == CRIO_E_NOMEM ? err_nomem(err) :
-					      err_set(err, code, "a record without a valid id, layer or name list");
+		return code == CRIO_E_NOMEM ? err_nomem(err)
+					    : err_set(err, code, "a record without a valid id, layer or name list");
 	}
 	*ret = r;
 	return 0;

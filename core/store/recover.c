@@ -19,53 +19,69 @@ static bool is_busy(struct store *s, const char *id)
 	return false;
 }
 
-/* Removes one journalled layer if nothing uses it. All tables locked. */
-static int gc_layer(struct store *s, crio_call *call, const char *id, int64_t min_age_ns, size_t *removed, crio_err *err)
+/* In use by an image or container: no longer ours to watch. By a child: it may become garbage yet. */
+static void gc_in_use(struct store *s, const struct edit *e, const char *id)
 {
-	cleanup_edit struct edit e = { 0 };
-	cleanup_strv struct strv gone = STRV_INIT;
+	for (size_t i = 0; i < e->n; i++)
+		if (str_eq(e->v[i]->u.layer.parent, id))
+			return;
+	journal_del(s, 'l', id);
+}
+
+/* Parents that this daemon did not make are not ours to remove: back into the edit. */
+static int gc_keep_foreign(struct store *s, struct edit *e, struct strv *gone, crio_err *err)
+{
+	size_t ours = 0;
+	while (ours < gone->n && journal_age_ns(s, 'l', gone->v[ours]) >= 0)
+		ours++;
+	for (size_t i = ours; i < gone->n; i++) {
+		struct rec *back = table_find(&s->t[T_LAYERS], gone->v[i]);
+		int r = back ? edit_put(e, back, err) : 0;
+		if (r < 0)
+			return r;
+		free(gone->v[i]);
+		gone->v[i] = NULL;
+	}
+	gone->n = ours;
+	return 0;
+}
+
+/* Takes a recorded layer, and its parents as far as nothing uses them, out of the records. */
+static int gc_records(struct store *s, const char *id, struct strv *gone, crio_err *err)
+{
+	cleanup_edit struct edit e = {0};
 	cleanup_set struct set *images = table_get(&s->t[T_IMAGES]), *ctrs = table_get(&s->t[T_CONTAINERS]);
+
+	int code = edit_init(&e, &s->t[T_LAYERS], err);
+	if (!code)
+		code = layers_unreferenced(&e, images, ctrs, id, gone, err);
+	if (code < 0)
+		return code;
+	if (!gone->n) {
+		gc_in_use(s, &e, id);
+		return 0;
+	}
+	code = gc_keep_foreign(s, &e, gone, err);
+	return code < 0 ? code : edit_save(&e, FS_KEEP, err);
+}
+
+/* Removes one journalled layer if nothing uses it. All tables locked. */
+static int gc_layer(struct store *s, crio_call *call, const char *id, int64_t min_age_ns, size_t *removed,
+		    crio_err *err)
+{
+	cleanup_strv struct strv gone = STRV_INIT;
 	cleanup_rec struct rec *r = table_find(&s->t[T_LAYERS], id);
+	int code = 0;
 
 	if (is_busy(s, id))
 		return 0;
-	/* A layer of an image may still be wanted by a pull that goes on; one of a container without a record never is. */
+	/* An image's layer may still be wanted by a pull that goes on; one of a container without a record is not. */
 	if (r && *r->u.layer.diff_digest && journal_age_ns(s, 'l', id) < min_age_ns)
 		return 0;
-	int code = edit_init(&e, &s->t[T_LAYERS], err);
-	if (code < 0)
-		return code;
-	if (r) {
-		code = layers_unreferenced(&e, images, ctrs, id, &gone, err);
-		if (code < 0)
-			return code;
-		if (!gone.n) {
-			/* In use. By an image or container: no longer ours to watch. By a child: it may become garbage. */
-			bool child = false;
-			for (size_t i = 0; i < e.n; i++)
-				child |= str_eq(e.v[i]->u.layer.parent, id);
-			if (!child)
-				journal_del(s, 'l', id);
-			return 0;
-		}
-		/* Parents that this daemon did not make are not ours to remove. */
-		for (size_t i = 0; i < gone.n; i++) {
-			if (journal_age_ns(s, 'l', gone.v[i]) >= 0)
-				continue;
-			for (size_t k = i; k < gone.n; k++) {
-				struct rec *back = table_find(&s->t[T_LAYERS], gone.v[k]);
-				code = back ? edit_put(&e, back, err) : 0;
-				if (code < 0)
-					return code;
-				free(gone.v[k]);
-				gone.v[k] = NULL;
-			}
-			gone.n = i;
-		}
-		code = edit_save(&e, FS_KEEP, err);
-	} else if (strv_add(&gone, id) < 0) {
+	if (r)
+		code = gc_records(s, id, &gone, err);
+	else if (strv_add(&gone, id) < 0)
 		return err_nomem(err);
-	}
 	for (size_t i = 0; !code && i < gone.n; i++)
 		code = mnt_unmount(s, call, gone.v[i], true, err);
 	if (!code)
@@ -126,7 +142,7 @@ int store_gc(struct store *s, crio_call *call, int64_t min_age_ns, size_t *ret_r
 static int rewrite_damaged(struct store *s, crio_err *err)
 {
 	for (int k = 0; k < T_KINDS; k++) {
-		cleanup_edit struct edit e = { 0 };
+		cleanup_edit struct edit e = {0};
 		if (!s->t[k].damaged)
 			continue;
 		int r = edit_init(&e, &s->t[k], err);
@@ -192,8 +208,8 @@ static int recover_plugin(struct store *s, crio_call *call, crio_err *err)
 {
 	cleanup_set struct set *set = table_get(&s->t[T_LAYERS]);
 	cleanup_strv struct strv known = STRV_INIT;
-	struct crio_storage_recover_args args = { .size = sizeof(args) };
-	struct crio_storage_no_out out = { .size = sizeof(out) };
+	struct crio_storage_recover_args args = {.size = sizeof(args)};
+	struct crio_storage_no_out out = {.size = sizeof(out)};
 
 	for (size_t i = 0; i < set->pub.n; i++)
 		if (strv_add(&known, set_rec(set, i)->id) < 0)

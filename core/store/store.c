@@ -27,9 +27,8 @@ static enum fs_durability rename_durability(const char *path)
 static int open_driver(struct store *s, crio_call *call, const char *driver, crio_err *err)
 {
 	struct crio_storage_open_args args = {
-		.size = sizeof(args), .read_only = s->read_only, .root = s->root, .runroot = s->runroot
-	};
-	struct crio_storage_open_out out = { .size = sizeof(out) };
+	    .size = sizeof(args), .read_only = s->read_only, .root = s->root, .runroot = s->runroot};
+	struct crio_storage_open_out out = {.size = sizeof(out)};
 
 	int r = plugin_storage_store_open(s->inst, call, &args, &out, err);
 	if (r < 0)
@@ -38,8 +37,8 @@ static int open_driver(struct store *s, crio_call *call, const char *driver, cri
 		return err_set(err, CRIO_E_INTERNAL, "the storage plugin '%s' gave no driver name",
 			       plugin_inst_plugin(s->inst));
 	if (str_set(driver) && !str_eq(driver, out.driver))
-		return err_set(err, CRIO_E_INVALID, "the driver is '%s' in the configuration, but the plugin is '%s'", driver,
-			       out.driver);
+		return err_set(err, CRIO_E_INVALID, "the driver is '%s' in the configuration, but the plugin is '%s'",
+			       driver, out.driver);
 	s->whiteout = (enum crio_whiteout)out.whiteout;
 	s->driver = strdup(out.driver);
 	s->backing = strdup(out.backing ? out.backing : "");
@@ -124,7 +123,8 @@ static struct store *store_new(const struct store_args *a)
 int store_open(const struct store_args *a, crio_call *call, struct store **ret, crio_err *err)
 {
 	if (!path_is_clean_abs(a->root) || !path_is_clean_abs(a->runroot))
-		return err_set(err, CRIO_E_INVALID, "storage root '%s' and run root '%s' must be absolute paths without '..'", a->root,
+		return err_set(err, CRIO_E_INVALID,
+			       "storage root '%s' and run root '%s' must be absolute paths without '..'", a->root,
 			       a->runroot);
 	struct store *s = store_new(a);
 	if (!s)
@@ -217,25 +217,25 @@ const char *store_container_fs(const struct store *s)
 	return s->container_fs;
 }
 
-int store_container_usage(struct store *s, crio_call *call, const char *container_id, bool exact, struct store_usage *ret,
-			  crio_err *err)
+int store_container_usage(struct store *s, crio_call *call, const char *container_id, bool exact,
+			  struct store_usage *ret, crio_err *err)
 {
 	cleanup_store_container struct store_container *c = store_container_get(s, container_id);
 	if (!c)
 		return err_set(err, CRIO_E_NOT_FOUND, "container %s in store %s", container_id, s->root);
-	struct crio_storage_usage_args args = { .size = sizeof(args), .exact = exact, .id = c->layer };
-	struct crio_storage_usage_out out = { .size = sizeof(out) };
+	struct crio_storage_usage_args args = {.size = sizeof(args), .exact = exact, .id = c->layer};
+	struct crio_storage_usage_out out = {.size = sizeof(out)};
 	int r = plugin_storage_usage(s->inst, call, &args, &out, err);
 	if (r < 0)
 		return err_wrap(err, "disk usage of container %s", container_id);
-	*ret = (struct store_usage){ out.bytes, out.inodes };
+	*ret = (struct store_usage){out.bytes, out.inodes};
 	return 0;
 }
 
 int store_status(struct store *s, crio_call *call, struct kvs *ret, crio_err *err)
 {
-	struct crio_storage_id_args args = { .size = sizeof(args), .id = "", .mount_label = "" };
-	struct crio_storage_map_out out = { .size = sizeof(out) };
+	struct crio_storage_id_args args = {.size = sizeof(args), .id = "", .mount_label = ""};
+	struct crio_storage_map_out out = {.size = sizeof(out)};
 	int r = plugin_storage_status(s->inst, call, &args, &out, err);
 	if (r < 0)
 		return r;

@@ -1,10 +1,10 @@
 /*
  * table.c: a table's files and their lock.
  *
- * <root>/<driver>-layers/{layers.json,volatile-layers.json,layers.lock} and likewise for images and containers. The lock file
- * holds 64 bytes that every writer replaces, so that the others see that they must load again. Records in the volatile files
- * (Go tools keep those there that need not survive a power cut) are read and kept there; ours go into the main file, because
- * older tools read nothing else.
+ * <root>/<driver>-layers/{layers.json,volatile-layers.json,layers.lock} and likewise for images and containers. The
+ * lock file holds 64 bytes that every writer replaces, so that the others see that they must load again. Records in the
+ * volatile files (Go tools keep those there that need not survive a power cut) are read and kept there; ours go into
+ * the main file, because older tools read nothing else.
  */
 #include "core/store/priv.h"
 
@@ -18,9 +18,9 @@
 static const struct {
 	const char *suffix, *files[2], *lock, *noun;
 } names[T_KINDS] = {
-	[T_LAYERS] = { "layers", { "layers.json", "volatile-layers.json" }, "layers.lock", "layer" },
-	[T_IMAGES] = { "images", { "images.json", NULL }, "images.lock", "image" },
-	[T_CONTAINERS] = { "containers", { "containers.json", "volatile-containers.json" }, "containers.lock", "container" },
+    [T_LAYERS] = {"layers", {"layers.json", "volatile-layers.json"}, "layers.lock", "layer"},
+    [T_IMAGES] = {"images", {"images.json", NULL}, "images.lock", "image"},
+    [T_CONTAINERS] = {"containers", {"containers.json", "volatile-containers.json"}, "containers.lock", "container"},
 };
 
 static struct set *set_new(size_t n)
@@ -149,11 +149,11 @@ static void quarantine(struct table *t, const char *what, const char *text, size
 		return;
 	}
 	if (!path || fs_write_path(path, text, n, 0600, FS_KEEP, &err) < 0)
-		log_error("Store %s: damaged %s %s left out: %s (no copy kept: %s)", t->s->root, names[t->kind].noun, what, why,
-			  err_text(&err));
+		log_error("Store %s: damaged %s %s left out: %s (no copy kept: %s)", t->s->root, names[t->kind].noun,
+			  what, why, err_text(&err));
 	else
-		log_error("Store %s: damaged %s %s left out: %s; a copy is in %s", t->s->root, names[t->kind].noun, what, why,
-			  path);
+		log_error("Store %s: damaged %s %s left out: %s; a copy is in %s", t->s->root, names[t->kind].noun,
+			  what, why, path);
 }
 
 /* Adds the records of one document. *ret_bad: some were set aside. */
@@ -243,7 +243,7 @@ static int load_file(struct table *t, int which, struct map *seen, struct edit *
 static int table_load(struct table *t, crio_err *err)
 {
 	cleanup_map struct map *seen = map_new();
-	cleanup_edit struct edit e = { .t = t };
+	cleanup_edit struct edit e = {.t = t};
 
 	if (!seen)
 		return err_nomem(err);
@@ -294,7 +294,7 @@ static int wr_lock(struct table *t, crio_call *call, crio_err *err)
 	int64_t end = call_deadline(call);
 	if (end == CALL_NO_DEADLINE)
 		return pthread_mutex_lock(&t->wr);
-	struct timespec ts = { (time_t)(end / 1000000000), (long)(end % 1000000000) };
+	struct timespec ts = {(time_t)(end / 1000000000), (long)(end % 1000000000)};
 	int e = pthread_mutex_clocklock(&t->wr, CLOCK_MONOTONIC, &ts);
 	if (e)
 		return err_set(err, CRIO_E_DEADLINE, "%s: waited for another change of the %s records", t->s->root,
@@ -330,7 +330,7 @@ void table_unlock(struct table *t)
 
 int edit_init(struct edit *e, struct table *t, crio_err *err)
 {
-	*e = (struct edit){ .t = t };
+	*e = (struct edit){.t = t};
 	if (t->s->read_only)
 		return err_set(err, CRIO_E_DENIED, "store %s is read-only", t->s->root);
 	cleanup_set struct set *set = table_get(t);

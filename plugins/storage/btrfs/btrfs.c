@@ -1,10 +1,11 @@
 /*
- * btrfs.c: layers as subvolumes, children as snapshots of their parents, laid out as containers/storage's driver "btrfs":
+ * btrfs.c: layers as subvolumes, children as snapshots of their parents, laid out as containers/storage's driver
+ *"btrfs":
  *
  *	<root>/btrfs/subvolumes/<id>
  *
- * A layer is made in <root>/btrfs/.crio/ and renamed when it is whole; one that is removed is renamed to there first. What
- * is there after a crash is garbage.
+ * A layer is made in <root>/btrfs/.crio/ and renamed when it is whole; one that is removed is renamed to there first.
+ *What is there after a crash is garbage.
  */
 #include <crio/storage.h>
 
@@ -31,9 +32,9 @@
 struct bt {
 	const struct crio_host *host;
 	crio_instance *in;
-	char *home;            /* <root>/btrfs. Set once by store_open, as the descriptors */
-	int sub_fd, tmp_fd;    /* of subvolumes/ and .crio/; -1 before */
-	atomic_uint serial;    /* of names in .crio */
+	char *home;	    /* <root>/btrfs. Set once by store_open, as the descriptors */
+	int sub_fd, tmp_fd; /* of subvolumes/ and .crio/; -1 before */
+	atomic_uint serial; /* of names in .crio */
 };
 
 static int code_of_errno(int e)
@@ -64,7 +65,8 @@ static int fail_errno(struct bt *b, crio_err *err, const char *what, const char 
 static int fail_util(struct bt *b, crio_err *err, enum btrfs_util_error u, const char *what, const char *name)
 {
 	int e = errno;
-	return b->host->fail(err, code_of_errno(e), "%s %s/%s: %s: %s", what, b->home, name, btrfs_util_strerror(u), strerror(e));
+	return b->host->fail(err, code_of_errno(e), "%s %s/%s: %s: %s", what, b->home, name, btrfs_util_strerror(u),
+			     strerror(e));
 }
 
 static int is_id(const char *s)
@@ -139,8 +141,8 @@ static int make_dir(struct bt *b, const char *sub, int read_only, int *ret_fd, c
 	return *ret_fd < 0 ? fail_errno(b, err, "open", sub) : 0;
 }
 
-static int bt_store_open(void *p, crio_call *call, const struct crio_storage_open_args *a, struct crio_storage_open_out *out,
-			 crio_err *err)
+static int bt_store_open(void *p, crio_call *call, const struct crio_storage_open_args *a,
+			 struct crio_storage_open_out *out, crio_err *err)
 {
 	struct bt *b = p;
 	struct statfs f;
@@ -150,7 +152,8 @@ static int bt_store_open(void *p, crio_call *call, const struct crio_storage_ope
 	if (statfs(a->root, &f) < 0)
 		return b->host->fail(err, CRIO_E_IO, "look at %s: %s", a->root, strerror(errno));
 	if ((unsigned long)f.f_type != BTRFS_SUPER_MAGIC)
-		return b->host->fail(err, CRIO_E_UNSUPPORTED, "%s is not on btrfs: choose another root or another driver", a->root);
+		return b->host->fail(err, CRIO_E_UNSUPPORTED,
+				     "%s is not on btrfs: choose another root or another driver", a->root);
 	free(b->home);
 	if (asprintf(&b->home, "%s/btrfs", a->root) < 0) {
 		b->home = NULL;
@@ -184,7 +187,8 @@ static void new_name(const char *id, char ret[96])
 /* Deletes a subvolume in .crio with the subvolumes that a container made in it. */
 static int discard(struct bt *b, const char *name, crio_err *err)
 {
-	enum btrfs_util_error u = btrfs_util_delete_subvolume_fd(b->tmp_fd, name, BTRFS_UTIL_DELETE_SUBVOLUME_RECURSIVE);
+	enum btrfs_util_error u =
+	    btrfs_util_delete_subvolume_fd(b->tmp_fd, name, BTRFS_UTIL_DELETE_SUBVOLUME_RECURSIVE);
 	if (!u || errno == ENOENT)
 		return 0;
 	return fail_util(b, err, u, "delete", name);
@@ -238,8 +242,8 @@ static int check_ids(struct bt *b, const char *id, const char *parent, crio_err 
 	return !r && *parent ? check_id(b, parent, err) : r;
 }
 
-static int bt_apply_begin(void *p, crio_call *call, const struct crio_storage_apply_args *a, struct crio_storage_apply_out *out,
-			  crio_err *err)
+static int bt_apply_begin(void *p, crio_call *call, const struct crio_storage_apply_args *a,
+			  struct crio_storage_apply_out *out, crio_err *err)
 {
 	struct bt *b = p;
 	char name[96];
@@ -260,8 +264,8 @@ static int bt_apply_begin(void *p, crio_call *call, const struct crio_storage_ap
 	return 0;
 }
 
-static int bt_apply_end(void *p, crio_call *call, const struct crio_storage_apply_args *a, struct crio_storage_usage_out *out,
-			crio_err *err)
+static int bt_apply_end(void *p, crio_call *call, const struct crio_storage_apply_args *a,
+			struct crio_storage_usage_out *out, crio_err *err)
 {
 	struct bt *b = p;
 	char name[96];
@@ -281,8 +285,8 @@ static int bt_apply_end(void *p, crio_call *call, const struct crio_storage_appl
 	return r;
 }
 
-static int bt_layer_create(void *p, crio_call *call, const struct crio_storage_create_args *a, struct crio_storage_no_out *out,
-			   crio_err *err)
+static int bt_layer_create(void *p, crio_call *call, const struct crio_storage_create_args *a,
+			   struct crio_storage_no_out *out, crio_err *err)
 {
 	struct bt *b = p;
 	char name[96];
@@ -303,7 +307,8 @@ static int bt_layer_create(void *p, crio_call *call, const struct crio_storage_c
 	return r;
 }
 
-static int bt_remove(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_no_out *out, crio_err *err)
+static int bt_remove(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_no_out *out,
+		     crio_err *err)
 {
 	struct bt *b = p;
 	char name[128];
@@ -315,7 +320,8 @@ static int bt_remove(void *p, crio_call *call, const struct crio_storage_id_args
 	if (b->tmp_fd < 0)
 		return b->host->fail(err, CRIO_E_DENIED, "%s is read-only", b->home);
 	do {
-		(void)snprintf(name, sizeof(name), "del-%.64s.%ld-%u", a->id, (long)getpid(), atomic_fetch_add(&b->serial, 1));
+		(void)snprintf(name, sizeof(name), "del-%.64s.%ld-%u", a->id, (long)getpid(),
+			       atomic_fetch_add(&b->serial, 1));
 		if (renameat2(b->sub_fd, a->id, b->tmp_fd, name, RENAME_NOREPLACE_FLAG) == 0)
 			return discard(b, name, err); /* the kernel frees the space in the background */
 	} while (errno == EEXIST);
@@ -332,8 +338,8 @@ static int found(struct bt *b, const char *id, crio_err *err)
 	return r;
 }
 
-static int bt_mounts(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_mounts_out *out,
-		     crio_err *err)
+static int bt_mounts(void *p, crio_call *call, const struct crio_storage_id_args *a,
+		     struct crio_storage_mounts_out *out, crio_err *err)
 {
 	struct bt *b = p;
 	int r = found(b, a->id, err);
@@ -353,21 +359,21 @@ static int bt_mounts(void *p, crio_call *call, const struct crio_storage_id_args
 			return b->host->fail(err, CRIO_E_NOMEM, "out of memory");
 	}
 	*row = (struct crio_mount_row){
-		.size = sizeof(*row), .type = "bind", .source = source, .target = "", .options = { opts, a->options.n + 1 }
-	};
-	out->rows = (struct crio_mount_rows){ .v = row, .n = 1, .stride = sizeof(*row) };
+	    .size = sizeof(*row), .type = "bind", .source = source, .target = "", .options = {opts, a->options.n + 1}};
+	out->rows = (struct crio_mount_rows){.v = row, .n = 1, .stride = sizeof(*row)};
 	return 0;
 }
 
-static int bt_release(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_no_out *out, crio_err *err)
+static int bt_release(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_no_out *out,
+		      crio_err *err)
 {
 	(void)call;
 	(void)out;
 	return check_id(p, a->id, err);
 }
 
-static int bt_tree_open(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_tree_out *out,
-			crio_err *err)
+static int bt_tree_open(void *p, crio_call *call, const struct crio_storage_id_args *a,
+			struct crio_storage_tree_out *out, crio_err *err)
 {
 	struct bt *b = p;
 	(void)call;
@@ -390,7 +396,8 @@ static DIR *read_dir(int dir)
 	return d;
 }
 
-static int bt_list(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_strs_out *out, crio_err *err)
+static int bt_list(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_strs_out *out,
+		   crio_err *err)
 {
 	struct bt *b = p;
 	size_t n = 0, cap = 0;
@@ -414,7 +421,7 @@ static int bt_list(void *p, crio_call *call, const struct crio_storage_id_args *
 		if (!pass && !(v = b->host->alloc(call, (cap + 1) * sizeof(*v))))
 			return b->host->fail(err, CRIO_E_NOMEM, "out of memory");
 	}
-	out->v = (struct crio_strs){ v, n };
+	out->v = (struct crio_strs){v, n};
 	return 0;
 }
 
@@ -432,7 +439,7 @@ static void count_item(const struct btrfs_ioctl_search_header *h, const void *da
 	size_t head = offsetof(struct btrfs_file_extent_item, disk_bytenr);
 	if (h->type != BTRFS_EXTENT_DATA_KEY || h->len < head)
 		return;
-	struct btrfs_file_extent_item x = { 0 };
+	struct btrfs_file_extent_item x = {0};
 	memcpy(&x, data, h->len < sizeof(x) ? h->len : sizeof(x));
 	if (le64toh(x.generation) <= born)
 		return;
@@ -442,14 +449,16 @@ static void count_item(const struct btrfs_ioctl_search_header *h, const void *da
 		out->bytes += le64toh(x.num_bytes);
 }
 
-static int count_tree(struct bt *b, crio_call *call, int fd, uint64_t born, struct crio_storage_usage_out *out, crio_err *err)
+static int count_tree(struct bt *b, crio_call *call, int fd, uint64_t born, struct crio_storage_usage_out *out,
+		      crio_err *err)
 {
 	struct btrfs_ioctl_search_args_v2 *s = malloc(sizeof(*s) + SEARCH_BUF);
 	int r = s ? 0 : b->host->fail(err, CRIO_E_NOMEM, "out of memory");
-	struct btrfs_ioctl_search_key key = {
-		.max_objectid = UINT64_MAX, .max_offset = UINT64_MAX, .min_transid = born + 1, .max_transid = UINT64_MAX,
-		.max_type = UINT32_MAX
-	};
+	struct btrfs_ioctl_search_key key = {.max_objectid = UINT64_MAX,
+					     .max_offset = UINT64_MAX,
+					     .min_transid = born + 1,
+					     .max_transid = UINT64_MAX,
+					     .max_type = UINT32_MAX};
 
 	while (!r) {
 		memset(s, 0, sizeof(*s));
@@ -467,7 +476,7 @@ static int count_tree(struct bt *b, crio_call *call, int fd, uint64_t born, stru
 		if (!s->key.nr_items)
 			break;
 		const char *at = (const char *)s->buf;
-		struct btrfs_ioctl_search_header h = { 0 };
+		struct btrfs_ioctl_search_header h = {0};
 		for (uint32_t i = 0; i < s->key.nr_items; i++) {
 			memcpy(&h, at, sizeof(h));
 			count_item(&h, at + sizeof(h), born, out);
@@ -501,18 +510,19 @@ static int usage_of(struct bt *b, crio_call *call, const char *id, struct crio_s
 	return r;
 }
 
-static int bt_usage(void *p, crio_call *call, const struct crio_storage_usage_args *a, struct crio_storage_usage_out *out, crio_err *err)
+static int bt_usage(void *p, crio_call *call, const struct crio_storage_usage_args *a,
+		    struct crio_storage_usage_out *out, crio_err *err)
 {
 	struct bt *b = p;
-	struct crio_storage_usage_out sum = { .size = sizeof(sum) };
+	struct crio_storage_usage_out sum = {.size = sizeof(sum)};
 	int r = 0;
 	if (*a->id) {
 		r = check_id(b, a->id, err);
 		if (!r)
 			r = usage_of(b, call, a->id, &sum, err);
 	} else {
-		struct crio_storage_id_args all = { .size = sizeof(all), .id = "" };
-		struct crio_storage_strs_out ids = { .size = sizeof(ids) };
+		struct crio_storage_id_args all = {.size = sizeof(all), .id = ""};
+		struct crio_storage_strs_out ids = {.size = sizeof(ids)};
 		r = bt_list(b, call, &all, &ids, err);
 		for (size_t i = 0; !r && i < ids.v.n; i++)
 			r = usage_of(b, call, ids.v.v[i], &sum, err);
@@ -524,7 +534,8 @@ static int bt_usage(void *p, crio_call *call, const struct crio_storage_usage_ar
 	return 0;
 }
 
-static int bt_status(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_map_out *out, crio_err *err)
+static int bt_status(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_map_out *out,
+		     crio_err *err)
 {
 	struct bt *b = p;
 	(void)a;
@@ -532,22 +543,24 @@ static int bt_status(void *p, crio_call *call, const struct crio_storage_id_args
 	char *version = b->host->alloc(call, 32);
 	if (!v || !version)
 		return b->host->fail(err, CRIO_E_NOMEM, "out of memory");
-	(void)snprintf(version, 32, "%d.%d.%d", BTRFS_UTIL_VERSION_MAJOR, BTRFS_UTIL_VERSION_MINOR, BTRFS_UTIL_VERSION_PATCH);
-	v[0] = (struct crio_kv){ "Backing Filesystem", "btrfs" };
-	v[1] = (struct crio_kv){ "Library Version", version };
-	out->v = (struct crio_map){ v, 2 };
+	(void)snprintf(version, 32, "%d.%d.%d", BTRFS_UTIL_VERSION_MAJOR, BTRFS_UTIL_VERSION_MINOR,
+		       BTRFS_UTIL_VERSION_PATCH);
+	v[0] = (struct crio_kv){"Backing Filesystem", "btrfs"};
+	v[1] = (struct crio_kv){"Library Version", version};
+	out->v = (struct crio_map){v, 2};
 	return 0;
 }
 
-static int bt_info(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_map_out *out, crio_err *err)
+static int bt_info(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_map_out *out,
+		   crio_err *err)
 {
 	(void)call;
-	out->v = (struct crio_map){ NULL, 0 }; /* as the driver in containers/storage */
+	out->v = (struct crio_map){NULL, 0}; /* as the driver in containers/storage */
 	return found(p, a->id, err);
 }
 
-static int bt_recover(void *p, crio_call *call, const struct crio_storage_recover_args *a, struct crio_storage_no_out *out,
-		      crio_err *err)
+static int bt_recover(void *p, crio_call *call, const struct crio_storage_recover_args *a,
+		      struct crio_storage_no_out *out, crio_err *err)
 {
 	struct bt *b = p;
 	(void)call;
@@ -563,7 +576,8 @@ static int bt_recover(void *p, crio_call *call, const struct crio_storage_recove
 			continue;
 		crio_err *why = b->host->err_new();
 		if (discard(b, e->d_name, why) < 0)
-			b->host->log(b->in, CRIO_LOG_WARN, "%s; tried again at the next start", why ? b->host->err_text(why) : "");
+			b->host->log(b->in, CRIO_LOG_WARN, "%s; tried again at the next start",
+				     why ? b->host->err_text(why) : "");
 		if (why)
 			b->host->err_free(why);
 	}
@@ -572,40 +586,49 @@ static int bt_recover(void *p, crio_call *call, const struct crio_storage_recove
 }
 
 static const struct crio_option options[] = {
-	{ .size = sizeof(struct crio_option), .type = CRIO_OPT_STR, .name = "min_space", .dflt = "",
-	  .help = "accepted for storage.conf: quotas are not supported" },
-	{ .size = sizeof(struct crio_option), .type = CRIO_OPT_STR, .name = "size", .dflt = "",
-	  .help = "accepted for storage.conf: quotas are not supported" },
-	{ .size = sizeof(struct crio_option), .type = CRIO_OPT_BOOL, .name = "override_kernel_check", .dflt = "false",
-	  .help = "accepted for storage.conf: without effect" },
+    {.size = sizeof(struct crio_option),
+     .type = CRIO_OPT_STR,
+     .name = "min_space",
+     .dflt = "",
+     .help = "accepted for storage.conf: quotas are not supported"},
+    {.size = sizeof(struct crio_option),
+     .type = CRIO_OPT_STR,
+     .name = "size",
+     .dflt = "",
+     .help = "accepted for storage.conf: quotas are not supported"},
+    {.size = sizeof(struct crio_option),
+     .type = CRIO_OPT_BOOL,
+     .name = "override_kernel_check",
+     .dflt = "false",
+     .help = "accepted for storage.conf: without effect"},
 };
 
 static const struct crio_storage_ops ops = {
-	.store_open = bt_store_open,
-	.apply_begin = bt_apply_begin,
-	.apply_end = bt_apply_end,
-	.layer_create = bt_layer_create,
-	.mounts = bt_mounts,
-	.release = bt_release,
-	.tree_open = bt_tree_open,
-	.remove = bt_remove,
-	.list = bt_list,
-	.usage = bt_usage,
-	.status = bt_status,
-	.info = bt_info,
-	.recover = bt_recover,
+    .store_open = bt_store_open,
+    .apply_begin = bt_apply_begin,
+    .apply_end = bt_apply_end,
+    .layer_create = bt_layer_create,
+    .mounts = bt_mounts,
+    .release = bt_release,
+    .tree_open = bt_tree_open,
+    .remove = bt_remove,
+    .list = bt_list,
+    .usage = bt_usage,
+    .status = bt_status,
+    .info = bt_info,
+    .recover = bt_recover,
 };
 
 static const struct crio_plugin desc = {
-	CRIO_PLUGIN_HEAD(CRIO_KIND_STORAGE, CRIO_THREADS_PER_OBJECT, ops),
-	.name = "btrfs",
-	.version = PACKAGE_VERSION,
-	.summary = "layers as btrfs subvolumes and snapshots",
-	.options = options,
-	.options_n = sizeof(options) / sizeof(options[0]),
-	.open = bt_open,
-	.close = bt_close,
-	.check = bt_check,
+    CRIO_PLUGIN_HEAD(CRIO_KIND_STORAGE, CRIO_THREADS_PER_OBJECT, ops),
+    .name = "btrfs",
+    .version = PACKAGE_VERSION,
+    .summary = "layers as btrfs subvolumes and snapshots",
+    .options = options,
+    .options_n = sizeof(options) / sizeof(options[0]),
+    .open = bt_open,
+    .close = bt_close,
+    .check = bt_check,
 };
 
 CRIO_PLUGIN_REGISTER(btrfs, desc)

@@ -1,6 +1,6 @@
 /*
- * overlay.c: layers as directories that the kernel's overlay file system stacks, laid out as containers/storage's driver
- * "overlay" does:
+ * overlay.c: layers as directories that the kernel's overlay file system stacks, laid out as containers/storage's
+ *driver "overlay" does:
  *
  *	<root>/overlay/<id>/diff      the layer's own files
  *	<root>/overlay/<id>/link      26 characters: the name of the layer's short link
@@ -10,8 +10,8 @@
  *	<root>/overlay/<id>/empty     stands in for the lower directory of a layer without parents
  *	<root>/overlay/l/<26>         -> ../<id>/diff
  *
- * A layer is built as .crio-new-<id> and renamed when it is whole; a removed one is renamed to .crio-del-<id>.<n>, and the
- * reaper thread (reap.c) deletes that. Whatever has these names after a crash is garbage.
+ * A layer is built as .crio-new-<id> and renamed when it is whole; a removed one is renamed to .crio-del-<id>.<n>, and
+ *the reaper thread (reap.c) deletes that. Whatever has these names after a crash is garbage.
  */
 #include "plugins/storage/overlay/overlay.h"
 
@@ -30,11 +30,9 @@
 
 #define DEPTH_MAX 500 /* the kernel's limit of lower directories */
 
-/* An unpacker's root entry sets the mode of diff. Where there was none the mode stays this, and the parent's is taken at
- * the end, when the parent is there. */
+/* An unpacker's root entry sets the mode of diff. Where there was none the mode stays this, and the parent's is taken
+ * at the end, when the parent is there. */
 #define MODE_INHERIT 01555
-
-static int ov_check(void *p, crio_call *call, crio_err *err);
 
 int ov_fail_errno(struct ov *o, crio_err *err, const char *what, const char *name)
 {
@@ -65,12 +63,14 @@ static int ov_open(const struct crio_host *host, crio_instance *in, crio_call *c
 	if (prog && *prog) {
 		free(o);
 		return host->fail(err, CRIO_E_UNSUPPORTED,
-				  "mount_program = \"%s\": only the kernel's overlay is supported; remove the option", prog);
+				  "mount_program = \"%s\": only the kernel's overlay is supported; remove the option",
+				  prog);
 	}
 	const char *mask = host->opt_str(in, "force_mask"), *composefs = host->opt_str(in, "use_composefs");
 	if ((mask && *mask) || (composefs && !strcmp(composefs, "true"))) {
 		free(o);
-		return host->fail(err, CRIO_E_UNSUPPORTED, "force_mask and use_composefs are not supported; remove the option");
+		return host->fail(err, CRIO_E_UNSUPPORTED,
+				  "force_mask and use_composefs are not supported; remove the option");
 	}
 	o->metacopy = access("/sys/module/overlay/parameters/metacopy", F_OK) == 0;
 	*self = o;
@@ -104,7 +104,9 @@ static int ov_check(void *p, crio_call *call, crio_err *err)
 		found = strstr(line, "\toverlay") != NULL;
 	if (f)
 		(void)fclose(f);
-	return found ? 0 : o->host->fail(err, CRIO_E_UNSUPPORTED, "this kernel has no overlay file system (modprobe overlay)");
+	return found ? 0
+		     : o->host->fail(err, CRIO_E_UNSUPPORTED,
+				     "this kernel has no overlay file system (modprobe overlay)");
 }
 
 static const char *fs_name(int fd)
@@ -113,9 +115,10 @@ static const char *fs_name(int fd)
 		unsigned long magic;
 		const char *name;
 	} known[] = {
-		{ EXT4_SUPER_MAGIC, "extfs" }, { 0x58465342 /* XFS */, "xfs" },  { BTRFS_SUPER_MAGIC, "btrfs" },
-		{ TMPFS_MAGIC, "tmpfs" },      { OVERLAYFS_SUPER_MAGIC, "overlayfs" }, { 0x2fc12fc1, "zfs" },
-		{ F2FS_SUPER_MAGIC, "f2fs" },  { NFS_SUPER_MAGIC, "nfs" },
+	    {EXT4_SUPER_MAGIC, "extfs"},	  {0x58465342 /* XFS */, "xfs"},
+	    {BTRFS_SUPER_MAGIC, "btrfs"},	  {TMPFS_MAGIC, "tmpfs"},
+	    {OVERLAYFS_SUPER_MAGIC, "overlayfs"}, {0x2fc12fc1, "zfs"},
+	    {F2FS_SUPER_MAGIC, "f2fs"},		  {NFS_SUPER_MAGIC, "nfs"},
 	};
 	struct statfs f;
 	if (fstatfs(fd, &f) == 0)
@@ -125,15 +128,16 @@ static const char *fs_name(int fd)
 	return "<unknown>";
 }
 
-static int ov_store_open(void *p, crio_call *call, const struct crio_storage_open_args *a, struct crio_storage_open_out *out,
-			 crio_err *err)
+static int ov_store_open(void *p, crio_call *call, const struct crio_storage_open_args *a,
+			 struct crio_storage_open_out *out, crio_err *err)
 {
 	struct ov *o = p;
 	(void)call;
 	if (o->fd >= 0)
 		return o->host->fail(err, CRIO_E_PRECONDITION, "the instance serves %s already", o->home);
 	if (a->root[0] != '/' || strpbrk(a->root, ":,\\\"\n"))
-		return o->host->fail(err, CRIO_E_INVALID, "root '%s': overlay needs an absolute path without : , \\ or \"", a->root);
+		return o->host->fail(err, CRIO_E_INVALID,
+				     "root '%s': overlay needs an absolute path without : , \\ or \"", a->root);
 	o->read_only = a->read_only;
 	if (asprintf(&o->home, "%s/overlay", a->root) < 0) {
 		o->home = NULL;
@@ -290,14 +294,14 @@ static int parent_stat(struct ov *o, const char *parent, struct stat *st)
 static int build(struct ov *o, const char *id, const char *parent, crio_err *err)
 {
 	char name[96];
-	struct stat st = { .st_mode = 0555 };
+	struct stat st = {.st_mode = 0555};
 
 	if (exists(o, id))
 		return o->host->fail(err, CRIO_E_EXISTS, "layer %s", id);
 	if (*parent && parent_stat(o, parent, &st) < 0) {
 		if (errno != ENOENT)
 			return ov_fail_errno(o, err, "look at", parent);
-		st = (struct stat){ .st_mode = MODE_INHERIT };
+		st = (struct stat){.st_mode = MODE_INHERIT};
 	}
 	new_name(id, name);
 	if (exists(o, name) && ov_trash(o, name) < 0)
@@ -359,8 +363,8 @@ static int place(struct ov *o, int dir, const char *id, const char *parent, crio
 	return r;
 }
 
-static int ov_apply_begin(void *p, crio_call *call, const struct crio_storage_apply_args *a, struct crio_storage_apply_out *out,
-			  crio_err *err)
+static int ov_apply_begin(void *p, crio_call *call, const struct crio_storage_apply_args *a,
+			  struct crio_storage_apply_out *out, crio_err *err)
 {
 	struct ov *o = p;
 	(void)call;
@@ -380,8 +384,8 @@ static int ov_apply_begin(void *p, crio_call *call, const struct crio_storage_ap
 	return r;
 }
 
-static int ov_apply_end(void *p, crio_call *call, const struct crio_storage_apply_args *a, struct crio_storage_usage_out *out,
-			crio_err *err)
+static int ov_apply_end(void *p, crio_call *call, const struct crio_storage_apply_args *a,
+			struct crio_storage_usage_out *out, crio_err *err)
 {
 	struct ov *o = p;
 	char name[96];
@@ -408,8 +412,8 @@ static int ov_apply_end(void *p, crio_call *call, const struct crio_storage_appl
 	return r;
 }
 
-static int ov_layer_create(void *p, crio_call *call, const struct crio_storage_create_args *a, struct crio_storage_no_out *out,
-			   crio_err *err)
+static int ov_layer_create(void *p, crio_call *call, const struct crio_storage_create_args *a,
+			   struct crio_storage_no_out *out, crio_err *err)
 {
 	struct ov *o = p;
 	char name[96];
@@ -471,13 +475,15 @@ static int check_lowers(struct ov *o, const char *lower, crio_err *err)
 	for (const char *s = lower; *s;) {
 		size_t len = strcspn(s, ":");
 		if (len >= sizeof(path) - 2 || strncmp(s, "l/", 2) != 0)
-			return o->host->fail(err, CRIO_E_CORRUPT, "a lower directory '%.*s' in %s", (int)(len < 100 ? len : 100), s,
-					     o->home);
+			return o->host->fail(err, CRIO_E_CORRUPT, "a lower directory '%.*s' in %s",
+					     (int)(len < 100 ? len : 100), s, o->home);
 		(void)snprintf(path, sizeof(path), "%.*s/", (int)len, s);
 		if (faccessat(o->fd, path, F_OK, 0) < 0) {
 			if (again++ || o->read_only)
-				return o->host->fail(err, CRIO_E_CORRUPT, "%s/%.*s leads to no layer; remove the image and pull it "
-						     "again", o->home, (int)len, s);
+				return o->host->fail(err, CRIO_E_CORRUPT,
+						     "%s/%.*s leads to no layer; remove the image and pull it "
+						     "again",
+						     o->home, (int)len, s);
 			ov_repair_links(o);
 			s = lower;
 			continue;
@@ -526,14 +532,13 @@ static int row_out(struct ov *o, crio_call *call, const char *type, const char *
 	if (!row || !source)
 		return o->host->fail(err, CRIO_E_NOMEM, "out of memory");
 	*row = (struct crio_mount_row){
-		.size = sizeof(*row), .type = type, .source = source, .target = "", .options = { l->v, l->n }
-	};
-	out->rows = (struct crio_mount_rows){ .v = row, .n = 1, .stride = sizeof(*row) };
+	    .size = sizeof(*row), .type = type, .source = source, .target = "", .options = {l->v, l->n}};
+	out->rows = (struct crio_mount_rows){.v = row, .n = 1, .stride = sizeof(*row)};
 	return 0;
 }
 
-/* The kernel leaves this behind to refuse a volatile layer after a crash. What a container wrote is not worth more than its
- * container: it may be mounted again, as CRI-O does. */
+/* The kernel leaves this behind to refuse a volatile layer after a crash. What a container wrote is not worth more than
+ * its container: it may be mounted again, as CRI-O does. */
 static void forget_volatile(struct ov *o, const char *id)
 {
 	char path[160];
@@ -587,12 +592,12 @@ static int rows_ro(struct ov *o, crio_call *call, const char *id, const char *lo
 	return row_out(o, call, "overlay", "overlay", l, out, err);
 }
 
-static int ov_mounts(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_mounts_out *out,
-		     crio_err *err)
+static int ov_mounts(void *p, crio_call *call, const struct crio_storage_id_args *a,
+		     struct crio_storage_mounts_out *out, crio_err *err)
 {
 	struct ov *o = p;
 	char lower[DEPTH_MAX * (OV_LINK_LEN + 3)] = "";
-	struct options l = { .cap = 16 + a->options.n + o->host->opt_strs(o->in, "mountopt").n };
+	struct options l = {.cap = 16 + a->options.n + o->host->opt_strs(o->in, "mountopt").n};
 
 	int r = check_id(o, a->id, err);
 	if (r < 0)
@@ -614,7 +619,8 @@ static int ov_mounts(void *p, crio_call *call, const struct crio_storage_id_args
 		add_option(&l, o->host->strdup(call, a->options.v[i]));
 	if (*a->mount_label && !bind)
 		add_option(&l, text(o, call, "context=", a->mount_label, "", ""));
-	return a->read_only ? rows_ro(o, call, a->id, lower, &l, out, err) : rows_rw(o, call, a->id, lower, &l, out, err);
+	return a->read_only ? rows_ro(o, call, a->id, lower, &l, out, err)
+			    : rows_rw(o, call, a->id, lower, &l, out, err);
 }
 
 static int ov_release(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_no_out *out,
@@ -625,8 +631,8 @@ static int ov_release(void *p, crio_call *call, const struct crio_storage_id_arg
 	return check_id(p, a->id, err);
 }
 
-static int ov_tree_open(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_tree_out *out,
-			crio_err *err)
+static int ov_tree_open(void *p, crio_call *call, const struct crio_storage_id_args *a,
+			struct crio_storage_tree_out *out, crio_err *err)
 {
 	struct ov *o = p;
 	char path[80];
@@ -642,7 +648,8 @@ static int ov_tree_open(void *p, crio_call *call, const struct crio_storage_id_a
 	return 0;
 }
 
-static int ov_remove(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_no_out *out, crio_err *err)
+static int ov_remove(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_no_out *out,
+		     crio_err *err)
 {
 	struct ov *o = p;
 	char link[OV_LINK_LEN + 1];
@@ -663,7 +670,8 @@ static int ov_remove(void *p, crio_call *call, const struct crio_storage_id_args
 
 /* ---- telling about layers ---- */
 
-static int ov_status(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_map_out *out, crio_err *err)
+static int ov_status(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_map_out *out,
+		     crio_err *err)
 {
 	struct ov *o = p;
 	(void)a;
@@ -674,13 +682,13 @@ static int ov_status(void *p, crio_call *call, const struct crio_storage_id_args
 	struct crio_strs opts = o->host->opt_strs(o->in, "mountopt");
 	for (size_t i = 0; i < opts.n; i++)
 		meta |= o->metacopy && !strcmp(opts.v[i], "metacopy=on");
-	v[0] = (struct crio_kv){ "Backing Filesystem", o->backing ? o->backing : "" };
-	v[1] = (struct crio_kv){ "Supports d_type", "true" };
-	v[2] = (struct crio_kv){ "Native Overlay Diff", meta ? "false" : "true" };
-	v[3] = (struct crio_kv){ "Using metacopy", meta ? "true" : "false" };
-	v[4] = (struct crio_kv){ "Supports shifting", "false" };
-	v[5] = (struct crio_kv){ "Supports volatile", "true" };
-	out->v = (struct crio_map){ v, 6 };
+	v[0] = (struct crio_kv){"Backing Filesystem", o->backing ? o->backing : ""};
+	v[1] = (struct crio_kv){"Supports d_type", "true"};
+	v[2] = (struct crio_kv){"Native Overlay Diff", meta ? "false" : "true"};
+	v[3] = (struct crio_kv){"Using metacopy", meta ? "true" : "false"};
+	v[4] = (struct crio_kv){"Supports shifting", "false"};
+	v[5] = (struct crio_kv){"Supports volatile", "true"};
+	out->v = (struct crio_map){v, 6};
 	return 0;
 }
 
@@ -705,7 +713,8 @@ static char *lower_dirs(struct ov *o, crio_call *call, const char *lower)
 	return s;
 }
 
-static int ov_info(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_map_out *out, crio_err *err)
+static int ov_info(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_map_out *out,
+		   crio_err *err)
 {
 	struct ov *o = p;
 	char lower[DEPTH_MAX * (OV_LINK_LEN + 3)] = "";
@@ -721,38 +730,69 @@ static int ov_info(void *p, crio_call *call, const struct crio_storage_id_args *
 	if (!v || !base)
 		return o->host->fail(err, CRIO_E_NOMEM, "out of memory");
 	if (read_text(o, a->id, "lower", lower, sizeof(lower)) > 0)
-		v[n++] = (struct crio_kv){ "LowerDir", lower_dirs(o, call, lower) };
-	v[n++] = (struct crio_kv){ "MergedDir", text(o, call, base, "/merged", "", "") };
-	v[n++] = (struct crio_kv){ "UpperDir", text(o, call, base, "/diff", "", "") };
-	v[n++] = (struct crio_kv){ "WorkDir", text(o, call, base, "/work", "", "") };
+		v[n++] = (struct crio_kv){"LowerDir", lower_dirs(o, call, lower)};
+	v[n++] = (struct crio_kv){"MergedDir", text(o, call, base, "/merged", "", "")};
+	v[n++] = (struct crio_kv){"UpperDir", text(o, call, base, "/diff", "", "")};
+	v[n++] = (struct crio_kv){"WorkDir", text(o, call, base, "/work", "", "")};
 	for (size_t i = 0; i < n; i++)
 		if (!v[i].value)
 			return o->host->fail(err, CRIO_E_NOMEM, "out of memory");
-	out->v = (struct crio_map){ v, n };
+	out->v = (struct crio_map){v, n};
 	return 0;
 }
 
 static const struct crio_option options[] = {
-	{ .size = sizeof(struct crio_option), .type = CRIO_OPT_STRS, .name = "mountopt", .flags = CRIO_OPT_RELOADABLE,
-	  .help = "mount options of every layer, such as nodev,metacopy=on" },
-	{ .size = sizeof(struct crio_option), .type = CRIO_OPT_BOOL, .name = "volatile", .dflt = "true", .flags = CRIO_OPT_RELOADABLE,
-	  .help = "containers' layers are not synced to disk when they are unmounted" },
-	{ .size = sizeof(struct crio_option), .type = CRIO_OPT_BOOL, .name = "skip_mount_home", .dflt = "true",
-	  .help = "accepted for storage.conf: the driver's directory is never made a mount of its own" },
-	{ .size = sizeof(struct crio_option), .type = CRIO_OPT_BOOL, .name = "ignore_chown_errors", .dflt = "false",
-	  .help = "accepted for storage.conf: without effect for root" },
-	{ .size = sizeof(struct crio_option), .type = CRIO_OPT_BOOL, .name = "override_kernel_check", .dflt = "false",
-	  .help = "accepted for storage.conf: without effect" },
-	{ .size = sizeof(struct crio_option), .type = CRIO_OPT_STR, .name = "size", .dflt = "",
-	  .help = "accepted for storage.conf: quotas are not supported" },
-	{ .size = sizeof(struct crio_option), .type = CRIO_OPT_STR, .name = "inodes", .dflt = "",
-	  .help = "accepted for storage.conf: quotas are not supported" },
-	{ .size = sizeof(struct crio_option), .type = CRIO_OPT_STR, .name = "mount_program", .dflt = "",
-	  .help = "must be empty: only the kernel's overlay is used" },
-	{ .size = sizeof(struct crio_option), .type = CRIO_OPT_STR, .name = "force_mask", .dflt = "",
-	  .help = "must be empty" },
-	{ .size = sizeof(struct crio_option), .type = CRIO_OPT_STR, .name = "use_composefs", .dflt = "",
-	  .help = "must not be true" },
+    {.size = sizeof(struct crio_option),
+     .type = CRIO_OPT_STRS,
+     .name = "mountopt",
+     .flags = CRIO_OPT_RELOADABLE,
+     .help = "mount options of every layer, such as nodev,metacopy=on"},
+    {.size = sizeof(struct crio_option),
+     .type = CRIO_OPT_BOOL,
+     .name = "volatile",
+     .dflt = "true",
+     .flags = CRIO_OPT_RELOADABLE,
+     .help = "containers' layers are not synced to disk when they are unmounted"},
+    {.size = sizeof(struct crio_option),
+     .type = CRIO_OPT_BOOL,
+     .name = "skip_mount_home",
+     .dflt = "true",
+     .help = "accepted for storage.conf: the driver's directory is never made a mount of its own"},
+    {.size = sizeof(struct crio_option),
+     .type = CRIO_OPT_BOOL,
+     .name = "ignore_chown_errors",
+     .dflt = "false",
+     .help = "accepted for storage.conf: without effect for root"},
+    {.size = sizeof(struct crio_option),
+     .type = CRIO_OPT_BOOL,
+     .name = "override_kernel_check",
+     .dflt = "false",
+     .help = "accepted for storage.conf: without effect"},
+    {.size = sizeof(struct crio_option),
+     .type = CRIO_OPT_STR,
+     .name = "size",
+     .dflt = "",
+     .help = "accepted for storage.conf: quotas are not supported"},
+    {.size = sizeof(struct crio_option),
+     .type = CRIO_OPT_STR,
+     .name = "inodes",
+     .dflt = "",
+     .help = "accepted for storage.conf: quotas are not supported"},
+    {.size = sizeof(struct crio_option),
+     .type = CRIO_OPT_STR,
+     .name = "mount_program",
+     .dflt = "",
+     .help = "must be empty: only the kernel's overlay is used"},
+    {.size = sizeof(struct crio_option),
+     .type = CRIO_OPT_STR,
+     .name = "force_mask",
+     .dflt = "",
+     .help = "must be empty"},
+    {.size = sizeof(struct crio_option),
+     .type = CRIO_OPT_STR,
+     .name = "use_composefs",
+     .dflt = "",
+     .help = "must not be true"},
 };
 
 static int ov_reload(void *p, crio_call *call, crio_err *err)
@@ -764,32 +804,32 @@ static int ov_reload(void *p, crio_call *call, crio_err *err)
 }
 
 static const struct crio_storage_ops ops = {
-	.store_open = ov_store_open,
-	.apply_begin = ov_apply_begin,
-	.apply_end = ov_apply_end,
-	.layer_create = ov_layer_create,
-	.mounts = ov_mounts,
-	.release = ov_release,
-	.tree_open = ov_tree_open,
-	.remove = ov_remove,
-	.list = ov_list,
-	.usage = ov_usage,
-	.status = ov_status,
-	.info = ov_info,
-	.recover = ov_recover,
+    .store_open = ov_store_open,
+    .apply_begin = ov_apply_begin,
+    .apply_end = ov_apply_end,
+    .layer_create = ov_layer_create,
+    .mounts = ov_mounts,
+    .release = ov_release,
+    .tree_open = ov_tree_open,
+    .remove = ov_remove,
+    .list = ov_list,
+    .usage = ov_usage,
+    .status = ov_status,
+    .info = ov_info,
+    .recover = ov_recover,
 };
 
 static const struct crio_plugin desc = {
-	CRIO_PLUGIN_HEAD(CRIO_KIND_STORAGE, CRIO_THREADS_PER_OBJECT, ops),
-	.name = "overlay",
-	.version = PACKAGE_VERSION,
-	.summary = "layers stacked by the kernel's overlay file system",
-	.options = options,
-	.options_n = sizeof(options) / sizeof(options[0]),
-	.open = ov_open,
-	.close = ov_close,
-	.reload = ov_reload,
-	.check = ov_check,
+    CRIO_PLUGIN_HEAD(CRIO_KIND_STORAGE, CRIO_THREADS_PER_OBJECT, ops),
+    .name = "overlay",
+    .version = PACKAGE_VERSION,
+    .summary = "layers stacked by the kernel's overlay file system",
+    .options = options,
+    .options_n = sizeof(options) / sizeof(options[0]),
+    .open = ov_open,
+    .close = ov_close,
+    .reload = ov_reload,
+    .check = ov_check,
 };
 
 CRIO_PLUGIN_REGISTER(overlay, desc)

@@ -13,10 +13,10 @@
 struct ov {
 	const struct crio_host *host;
 	crio_instance *in;
-	char *home;              /* <root>/overlay; set once by store_open, as all of these */
-	int fd;                  /* of home; -1 before store_open */
+	char *home; /* <root>/overlay; set once by store_open, as all of these */
+	int fd;	    /* of home; -1 before store_open */
 	int read_only;
-	int metacopy;            /* the kernel knows the option */
+	int metacopy; /* the kernel knows the option */
 	const char *backing;
 
 	/* The reaper. mu guards work and running. */
@@ -25,7 +25,7 @@ struct ov {
 	pthread_t thread;
 	int running, work;
 	atomic_int stop;
-	atomic_uint serial;      /* of names in the trash */
+	atomic_uint serial; /* of names in the trash */
 };
 
 int ov_fail_errno(struct ov *o, crio_err *err, const char *what, const char *name);
@@ -42,8 +42,11 @@ void ov_reaper_start(struct ov *o);
 void ov_reaper_stop(struct ov *o);
 
 /* tree.c */
-int ov_list(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_strs_out *out, crio_err *err);
-int ov_usage(void *p, crio_call *call, const struct crio_storage_usage_args *a, struct crio_storage_usage_out *out, crio_err *err);
-int ov_recover(void *p, crio_call *call, const struct crio_storage_recover_args *a, struct crio_storage_no_out *out, crio_err *err);
+int ov_list(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_strs_out *out,
+	    crio_err *err);
+int ov_usage(void *p, crio_call *call, const struct crio_storage_usage_args *a, struct crio_storage_usage_out *out,
+	     crio_err *err);
+int ov_recover(void *p, crio_call *call, const struct crio_storage_recover_args *a, struct crio_storage_no_out *out,
+	       crio_err *err);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * reap.c: deleting trees in the background, so that removing a layer is one rename. The directory is the queue: every entry
- * named .crio-del-* goes. A tree may be arbitrarily deep (a container made it): deep directories are moved up to the
- * top of their tree first, so that neither stack nor descriptors depend on the depth.
+ * reap.c: deleting trees in the background, so that removing a layer is one rename. The directory is the queue: every
+ * entry named .crio-del-* goes. A tree may be arbitrarily deep (a container made it): deep directories are moved up to
+ * the top of their tree first, so that neither stack nor descriptors depend on the depth.
  */
 #include "plugins/storage/overlay/overlay.h"
 
@@ -16,9 +16,9 @@
 
 struct reap {
 	struct ov *o;
-	int top;                /* fd of the tree being deleted */
-	unsigned moved;         /* names made in top */
-	int errnum;             /* of the first thing that could not be deleted */
+	int top;	/* fd of the tree being deleted */
+	unsigned moved; /* names made in top */
+	int errnum;	/* of the first thing that could not be deleted */
 };
 
 static void reap_dir(struct reap *r, int dirfd, int level);
@@ -71,7 +71,7 @@ static void reap_dir(struct reap *r, int dirfd, int level)
 
 static void reap_tree(struct ov *o, const char *name)
 {
-	struct reap r = { .o = o };
+	struct reap r = {.o = o};
 	if (unlinkat(o->fd, name, 0) == 0 || unlinkat(o->fd, name, AT_REMOVEDIR) == 0)
 		return;
 	r.top = openat(o->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -89,8 +89,8 @@ static void reap_tree(struct ov *o, const char *name)
 	if (atomic_load(&o->stop))
 		return;
 	if (unlinkat(o->fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-		o->host->log(o->in, CRIO_LOG_WARN, "%s/%s not deleted: %s; tried again at the next start", o->home, name,
-			     strerror(r.errnum ? r.errnum : errno));
+		o->host->log(o->in, CRIO_LOG_WARN, "%s/%s not deleted: %s; tried again at the next start", o->home,
+			     name, strerror(r.errnum ? r.errnum : errno));
 }
 
 /* One pass over the trash. What could not be deleted stays and is not tried again in this pass. */

@@ -24,7 +24,8 @@ static DIR *home_dir(struct ov *o, const char *sub)
 	return d;
 }
 
-int ov_list(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_strs_out *out, crio_err *err)
+int ov_list(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_strs_out *out,
+	    crio_err *err)
 {
 	struct ov *o = p;
 	size_t n = 0, cap = 0;
@@ -50,7 +51,7 @@ int ov_list(void *p, crio_call *call, const struct crio_storage_id_args *a, stru
 		if (!pass && !(v = o->host->alloc(call, (cap + 1) * sizeof(*v))))
 			return o->host->fail(err, CRIO_E_NOMEM, "out of memory");
 	}
-	out->v = (struct crio_strs){ v, n };
+	out->v = (struct crio_strs){v, n};
 	return 0;
 }
 
@@ -65,9 +66,9 @@ struct count {
 	struct ov *o;
 	crio_call *call;
 	uint64_t bytes, inodes;
-	char **dirs;             /* relative to home */
+	char **dirs; /* relative to home */
 	size_t n_dirs, cap_dirs;
-	struct hard *hard;       /* open hash of files with several links, counted once */
+	struct hard *hard; /* open hash of files with several links, counted once */
 	size_t n_hard, cap_hard;
 };
 
@@ -96,7 +97,7 @@ static int hard_seen(struct count *c, const struct stat *st)
 	for (; c->hard[at].ino; at = (at + 1) & (c->cap_hard - 1))
 		if (c->hard[at].ino == st->st_ino && c->hard[at].dev == st->st_dev)
 			return 1;
-	c->hard[at] = (struct hard){ st->st_dev, st->st_ino };
+	c->hard[at] = (struct hard){st->st_dev, st->st_ino};
 	c->n_hard++;
 	return 0;
 }
@@ -138,10 +139,11 @@ static void count_dir(struct count *c, const char *path)
 	(void)closedir(d);
 }
 
-int ov_usage(void *p, crio_call *call, const struct crio_storage_usage_args *a, struct crio_storage_usage_out *out, crio_err *err)
+int ov_usage(void *p, crio_call *call, const struct crio_storage_usage_args *a, struct crio_storage_usage_out *out,
+	     crio_err *err)
 {
 	struct ov *o = p;
-	struct count c = { .o = o, .call = call };
+	struct count c = {.o = o, .call = call};
 	char path[80];
 	int r = 0;
 
@@ -213,7 +215,8 @@ void ov_repair_links(struct ov *o)
 		(void)closedir(d);
 }
 
-int ov_recover(void *p, crio_call *call, const struct crio_storage_recover_args *a, struct crio_storage_no_out *out, crio_err *err)
+int ov_recover(void *p, crio_call *call, const struct crio_storage_recover_args *a, struct crio_storage_no_out *out,
+	       crio_err *err)
 {
 	struct ov *o = p;
 	char link[OV_LINK_LEN + 1];

@@ -10,15 +10,15 @@
 
 struct ground ground;
 
-#define DIE(...)                                   \
-	do {                                       \
-		(void)fprintf(stderr, __VA_ARGS__); \
-		exit(99);                          \
+#define DIE(...)                                                                                                       \
+	do {                                                                                                           \
+		(void)fprintf(stderr, __VA_ARGS__);                                                                    \
+		exit(99);                                                                                              \
 	} while (0)
-#define SKIP(...)                                  \
-	do {                                       \
-		(void)fprintf(stderr, __VA_ARGS__); \
-		exit(77);                          \
+#define SKIP(...)                                                                                                      \
+	do {                                                                                                           \
+		(void)fprintf(stderr, __VA_ARGS__);                                                                    \
+		exit(77);                                                                                              \
 	} while (0)
 
 static char *path_va(const char *fmt, va_list ap)
@@ -67,16 +67,16 @@ int sh(char **out, const char *fmt, ...)
 {
 	cleanup_free char *cmd = NULL, *env = path_fmt("D=%s", ground.dir), *home = path_fmt("HOME=%s", ground.dir);
 	cleanup_free char *conf = path_fmt("CONTAINERS_STORAGE_CONF=%s/storage.conf", ground.dir);
-	const char *envp[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", env, home, conf, NULL };
+	const char *envp[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", env, home, conf, NULL};
 	struct spawn s = SPAWN_INIT;
-	cleanup_spawn_result struct spawn_result res = { 0 };
+	cleanup_spawn_result struct spawn_result res = {0};
 	cleanup_call crio_call *call = call_new("sh", now_mono_ns() + 120 * SEC);
 	va_list ap;
 
 	va_start(ap, fmt);
 	assert_true(vasprintf(&cmd, fmt, ap) >= 0);
 	va_end(ap);
-	const char *argv[] = { "/bin/sh", "-c", cmd, NULL };
+	const char *argv[] = {"/bin/sh", "-c", cmd, NULL};
 	s.path = "/bin/sh";
 	s.argv = argv;
 	s.env = envp;
@@ -111,7 +111,7 @@ static void start_host(void)
 	(void)snprintf(run, sizeof(run), "%s/run", ground.dir);
 	if (loop_new(&ground.loop, &err) < 0 || workers_new(&ground.workers, &err) < 0)
 		DIE("%s\n", err_text(&err));
-	struct plugins_args a = { mod, opts, state, run, NULL, ground.loop, ground.workers };
+	struct plugins_args a = {mod, opts, state, run, NULL, ground.loop, ground.workers};
 	if (plugins_new(&a, &ground.plugins, &err) < 0)
 		DIE("%s\n", err_text(&err));
 	ground.call = call_new("test", CALL_NO_DEADLINE);
@@ -119,7 +119,7 @@ static void start_host(void)
 
 void ground_enter(const char *driver)
 {
-	static const char *const dirs[] = { "plugins/storage", "state", "run" };
+	static const char *const dirs[] = {"plugins/storage", "state", "run"};
 	crio_err err = ERR_INIT;
 
 	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0)
@@ -161,7 +161,9 @@ void ground_leave(void)
 	loop_free(ground.loop);
 	if (str_eq(ground.driver, "btrfs"))
 		(void)sh(NULL, "cd / && umount -l $D && rm -f $D.img");
-	(void)sh(NULL, "cd / && for m in $(grep -o \"$D[^ ]*\" /proc/self/mountinfo | sort -r); do umount -l $m; done; rm -rf $D");
+	(void)sh(
+	    NULL,
+	    "cd / && for m in $(grep -o \"$D[^ ]*\" /proc/self/mountinfo | sort -r); do umount -l $m; done; rm -rf $D");
 	(void)fs_rm_rf(AT_FDCWD, ground.dir, NULL);
 }
 
@@ -171,14 +173,19 @@ struct store *open_store_as(const char *name, bool read_only, bool no_recover)
 {
 	static int serial;
 	char inst[32];
-	cleanup_free char *root = path_fmt("%s/%s/root", ground.dir, name), *run = path_fmt("%s/%s/run", ground.dir, name);
+	cleanup_free char *root = path_fmt("%s/%s/root", ground.dir, name),
+			  *run = path_fmt("%s/%s/run", ground.dir, name);
 	struct plugin_inst *in = NULL;
 	struct store *s = NULL;
 
 	(void)snprintf(inst, sizeof(inst), "t%d", serial++);
 	ok(plugins_open(ground.plugins, ground.call, CRIO_KIND_STORAGE, ground.driver, inst, NULL, &in, err));
-	struct store_args a = { .root = root, .runroot = run, .driver = ground.driver, .instance = in, .read_only = read_only,
-				.no_recover = no_recover };
+	struct store_args a = {.root = root,
+			       .runroot = run,
+			       .driver = ground.driver,
+			       .instance = in,
+			       .read_only = read_only,
+			       .no_recover = no_recover};
 	ok(store_open(&a, ground.call, &s, err));
 	plugin_inst_unref(in);
 	return s;
@@ -192,7 +199,9 @@ struct store *open_store(const char *name)
 void wipe_store(const char *name)
 {
 	if (str_eq(ground.driver, "btrfs"))
-		(void)sh(NULL, "btrfs subvolume delete -c %s/root/btrfs/subvolumes/* %s/root/btrfs/.crio/* >/dev/null 2>&1", name, name);
+		(void)sh(NULL,
+			 "btrfs subvolume delete -c %s/root/btrfs/subvolumes/* %s/root/btrfs/.crio/* >/dev/null 2>&1",
+			 name, name);
 	(void)sh(NULL, "rm -rf %s", name);
 }
 
@@ -209,28 +218,41 @@ void make_layer(struct store *s, const char *parent, const char *name, const cha
 	uint32_t owner = 0;
 
 	fake_digest(name, text, digest);
-	struct store_begin_args b = { .parent = parent, .diff_digest = digest };
+	struct store_begin_args b = {.parent = parent, .diff_digest = digest};
 	ok(store_layer_begin(s, ground.call, &b, &n, err));
 	ok(fs_write_file(store_new_layer_dirfd(n), name, text, strlen(text), 0644, FS_RUN, err));
-	struct store_layer_info i = { .diff_digest = digest, .diff_size = (int64_t)strlen(text), .compressed_digest = digest,
-				      .compressed_size = 5, .compression = STORE_GZIP, .uids = &owner, .gids = &owner,
-				      .n_uids = 1, .n_gids = 1, .no_tar_split = true };
+	struct store_layer_info i = {.diff_digest = digest,
+				     .diff_size = (int64_t)strlen(text),
+				     .compressed_digest = digest,
+				     .compressed_size = 5,
+				     .compression = STORE_GZIP,
+				     .uids = &owner,
+				     .gids = &owner,
+				     .n_uids = 1,
+				     .n_gids = 1,
+				     .no_tar_split = true};
 	(void)snprintf(ret, 65, "%s", store_new_layer_id(n));
 	ok(store_layer_commit(n, ground.call, &i, NULL, err));
 }
 
 void make_image(struct store *s, const char *layer, const char *name, const char *text, char ret[65])
 {
-	cleanup_free char *config = path_fmt("{\"config\":\"%s\"}", text), *manifest = path_fmt("{\"manifest\":\"%s\"}", text);
+	cleanup_free char *config = path_fmt("{\"config\":\"%s\"}", text),
+			  *manifest = path_fmt("{\"manifest\":\"%s\"}", text);
 	cleanup_free char *key = NULL;
 	char cd[DIGEST_TEXT_MAX], md[DIGEST_TEXT_MAX];
 
 	digest_of(config, strlen(config), cd);
 	digest_of(manifest, strlen(manifest), md);
 	key = strdup(cd);
-	struct store_big_data big[] = { { key, config, strlen(config) }, { "manifest", manifest, strlen(manifest) } };
-	struct store_image_args a = { .id = digest_hex(cd), .digest = md, .layer = layer, .names = { &name, *name ? 1 : 0 },
-				      .created_ns = 1000000007, .big = big, .n_big = 2 };
+	struct store_big_data big[] = {{key, config, strlen(config)}, {"manifest", manifest, strlen(manifest)}};
+	struct store_image_args a = {.id = digest_hex(cd),
+				     .digest = md,
+				     .layer = layer,
+				     .names = {&name, *name ? 1 : 0},
+				     .created_ns = 1000000007,
+				     .big = big,
+				     .n_big = 2};
 	ok(store_image_put(s, ground.call, &a, NULL, err));
 	(void)snprintf(ret, 65, "%.64s", digest_hex(cd));
 }
@@ -238,6 +260,6 @@ void make_image(struct store *s, const char *layer, const char *name, const char
 void make_container(struct store *s, const char *image, const char *name, char ret[65])
 {
 	assert_true(id_new(ret));
-	struct store_container_args a = { .id = ret, .names = { &name, 1 }, .image = image, .metadata = "{\"pod\":true}" };
+	struct store_container_args a = {.id = ret, .names = {&name, 1}, .image = image, .metadata = "{\"pod\":true}"};
 	ok(store_container_create(s, ground.call, &a, NULL, err));
 }

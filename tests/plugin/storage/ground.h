@@ -42,24 +42,25 @@ void ground_share(const char *driver, const char *dir);
 void ground_leave(void);
 
 /* Fails the test with the error's text unless code is 0. */
-#define ok(expr)                                                                       \
-	do {                                                                           \
-		crio_err e_ = ERR_INIT, *err = &e_;                                    \
-		int r_ = (expr);                                                       \
-		if (r_ < 0)                                                            \
-			fail_msg("%s: %s", #expr, err_text(&e_));                      \
-		err_clear(&e_);                                                        \
+#define ok(expr)                                                                                                       \
+	do {                                                                                                           \
+		crio_err e_ = ERR_INIT, *err = &e_;                                                                    \
+		int r_ = (expr);                                                                                       \
+		if (r_ < 0)                                                                                            \
+			fail_msg("%s: %s", #expr, err_text(&e_));                                                      \
+		err_clear(&e_);                                                                                        \
 	} while (0)
 /* Fails unless the code is that one; prints nothing. */
-#define fails(want_, expr)                                                              \
-	do {                                                                           \
-		crio_err e_ = ERR_INIT, *err = &e_;                                    \
-		int r_ = (expr);                                                       \
-		if (r_ != (want_))                                                      \
-			fail_msg("%s: %s, expected %s: %s", #expr, err_code_name(r_), err_code_name(want_), err_text(&e_)); \
-		if (!e_.msg || e_.code != r_)                                          \
-			fail_msg("%s: no error text", #expr);                          \
-		err_clear(&e_);                                                        \
+#define fails(want_, expr)                                                                                             \
+	do {                                                                                                           \
+		crio_err e_ = ERR_INIT, *err = &e_;                                                                    \
+		int r_ = (expr);                                                                                       \
+		if (r_ != (want_))                                                                                     \
+			fail_msg("%s: %s, expected %s: %s", #expr, err_code_name(r_), err_code_name(want_),            \
+				 err_text(&e_));                                                                       \
+		if (!e_.msg || e_.code != r_)                                                                          \
+			fail_msg("%s: no error text", #expr);                                                          \
+		err_clear(&e_);                                                                                        \
 	} while (0)
 
 /* A store under <dir>/<name>/{root,run}; a fresh plugin instance each time. */
@@ -77,7 +78,8 @@ void make_container(struct store *s, const char *image, const char *name, char r
 bool there(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 char *slurp(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* "" when absent; the caller's */
 void put(const char *text, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Shell command in the ground's directory, $D: that directory. Its exit status; output in *out (may be NULL), the caller's. */
+/* Shell command in the ground's directory, $D: that directory. Its exit status; output in *out (may be NULL), the
+ * caller's. */
 int sh(char **out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

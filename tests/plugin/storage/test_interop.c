@@ -1,6 +1,6 @@
 /*
- * test_interop.c: one store, many tools. Images that skopeo put there are ours, and ours are skopeo's and podman's; what one
- * removes is gone for the others. Needs skopeo, umoci and podman on PATH (77 without).
+ * test_interop.c: one store, many tools. Images that skopeo put there are ours, and ours are skopeo's and podman's;
+ * what one removes is gone for the others. Needs skopeo, umoci and podman on PATH (77 without).
  */
 #include "tests/plugin/storage/ground.h"
 
@@ -20,18 +20,22 @@ static int group_setup(void **state)
 		print_message("skopeo, umoci or podman is missing: skipped\n");
 		return -1;
 	}
-	assert_int_equal(sh(NULL, "umoci init --layout oci && umoci new --image oci:t && umoci unpack --image oci:t b >/dev/null && "
-			    "mkdir -p b/rootfs/bin b/rootfs/etc/x && cp /bin/busybox b/rootfs/bin/ && echo hi >b/rootfs/etc/hi && "
-			    "ln b/rootfs/bin/busybox b/rootfs/bin/sh && umoci repack --image oci:t b && rm -rf b && "
-			    "umoci unpack --image oci:t b >/dev/null && echo l2 >b/rootfs/l2 && rm b/rootfs/etc/hi && "
-			    "umoci repack --image oci:t b && rm -rf b"), 0);
+	assert_int_equal(
+	    sh(NULL,
+	       "umoci init --layout oci && umoci new --image oci:t && umoci unpack --image oci:t b >/dev/null && "
+	       "mkdir -p b/rootfs/bin b/rootfs/etc/x && cp /bin/busybox b/rootfs/bin/ && echo hi >b/rootfs/etc/hi && "
+	       "ln b/rootfs/bin/busybox b/rootfs/bin/sh && umoci repack --image oci:t b && rm -rf b && "
+	       "umoci unpack --image oci:t b >/dev/null && echo l2 >b/rootfs/l2 && rm b/rootfs/etc/hi && "
+	       "umoci repack --image oci:t b && rm -rf b"),
+	    0);
 	return 0;
 }
 
 static void use(const char *name)
 {
-	cleanup_free char *conf = path_fmt("[storage]\ndriver=\"overlay\"\nrunroot=\"%s/%s/run\"\ngraphroot=\"%s/%s/root\"\n", ground.dir,
-					   name, ground.dir, name);
+	cleanup_free char *conf =
+	    path_fmt("[storage]\ndriver=\"overlay\"\nrunroot=\"%s/%s/run\"\ngraphroot=\"%s/%s/root\"\n", ground.dir,
+		     name, ground.dir, name);
 	put(conf, "storage.conf");
 	assert_int_equal(sh(NULL, "mkdir -p %s/root %s/run", name, name), 0);
 }
@@ -64,7 +68,8 @@ static void theirs(void **state)
 	ok(store_mount(s, CALL, c, &path, err));
 	assert_true(there("%s/l2", path) && there("%s/bin/busybox", path) && !there("%s/etc/hi", path));
 	/* The mode of the root directory comes through all layers. */
-	assert_int_equal(sh(NULL, "test $(stat -c %%a %s) = $(stat -c %%a theirs/root/overlay/%s/diff)", path, l1->id), 0);
+	assert_int_equal(sh(NULL, "test $(stat -c %%a %s) = $(stat -c %%a theirs/root/overlay/%s/diff)", path, l1->id),
+			 0);
 	assert_int_equal(sh(&out, PODMAN " ps -a --external --no-trunc"), 0);
 	assert_non_null(strstr(out, "ours-on-theirs"));
 	/* podman will not remove the image under our container. */
@@ -73,7 +78,8 @@ static void theirs(void **state)
 	ok(store_container_delete(s, CALL, c, err));
 
 	/* A second image on the same layers by them while we have the store open. */
-	assert_int_equal(sh(NULL, "skopeo --insecure-policy copy -q oci:oci:t containers-storage:localhost/other:1"), 0);
+	assert_int_equal(sh(NULL, "skopeo --insecure-policy copy -q oci:oci:t containers-storage:localhost/other:1"),
+			 0);
 	ok(store_refresh(s, CALL, err));
 	cleanup_image struct store_image *other = store_image_by_name(s, "localhost/other:1");
 	assert_non_null(other);
@@ -94,7 +100,10 @@ static void theirs(void **state)
 	free(move_ptr(out));
 	assert_int_equal(sh(&out, PODMAN " images -q"), 0);
 	assert_string_equal(out, "");
-	assert_int_equal(sh(NULL, "grep -q '^\\[\\]' theirs/root/overlay-layers/layers.json && test -z \"$(ls theirs/root/overlay/l)\""), 0);
+	assert_int_equal(
+	    sh(NULL,
+	       "grep -q '^\\[\\]' theirs/root/overlay-layers/layers.json && test -z \"$(ls theirs/root/overlay/l)\""),
+	    0);
 	store_close(s);
 	wipe_store("theirs");
 }
@@ -110,21 +119,31 @@ static struct json_object *blob_json(const char *digest)
 static void pull_layer(struct store *s, const char *parent, const char *blob, const char *diff_id, char ret[65])
 {
 	struct store_new_layer *n = NULL;
-	cleanup_unpack_result struct unpack_result r = { 0 };
+	cleanup_unpack_result struct unpack_result r = {0};
 	cleanup_free char *p = path_fmt("%s/oci/blobs/sha256/%s", ground.dir, digest_hex(blob));
 	cleanup_close int fd = open(p, O_RDONLY | O_CLOEXEC);
-	struct store_begin_args b = { .parent = parent, .diff_digest = diff_id };
+	struct store_begin_args b = {.parent = parent, .diff_digest = diff_id};
 
 	assert_true(fd >= 0);
 	ok(store_layer_begin(s, CALL, &b, &n, err));
 	(void)snprintf(ret, 65, "%s", store_new_layer_id(n));
-	struct unpack_opts o = { .src = source_of_fd(fd), .digest = blob, .diff_id = diff_id, .size = -1,
-				 .dirfd = store_new_layer_dirfd(n), .whiteout = store_new_layer_whiteout(n),
-				 .tar_split_fd = store_new_layer_tar_split_fd(n) };
+	struct unpack_opts o = {.src = source_of_fd(fd),
+				.digest = blob,
+				.diff_id = diff_id,
+				.size = -1,
+				.dirfd = store_new_layer_dirfd(n),
+				.whiteout = store_new_layer_whiteout(n),
+				.tar_split_fd = store_new_layer_tar_split_fd(n)};
 	ok(unpack_layer(CALL, &o, &r, err));
-	struct store_layer_info i = { .diff_digest = r.diff_id, .diff_size = (int64_t)r.diff_size, .compressed_digest = r.digest,
-				      .compressed_size = (int64_t)r.size, .compression = (int)r.compression, .uids = r.uids,
-				      .gids = r.gids, .n_uids = r.n_uids, .n_gids = r.n_gids };
+	struct store_layer_info i = {.diff_digest = r.diff_id,
+				     .diff_size = (int64_t)r.diff_size,
+				     .compressed_digest = r.digest,
+				     .compressed_size = (int64_t)r.size,
+				     .compression = (int)r.compression,
+				     .uids = r.uids,
+				     .gids = r.gids,
+				     .n_uids = r.n_uids,
+				     .n_gids = r.n_gids};
 	ok(store_layer_commit(n, CALL, &i, NULL, err));
 }
 
@@ -147,8 +166,9 @@ static void pull(struct store *s, const char *name, char ret[65], char ret_top[6
 			   json_object_get_string(json_object_array_get_idx(diffs, k)), top);
 	mtext = slurp("oci/blobs/sha256/%s", digest_hex(md));
 	ctext = slurp("oci/blobs/sha256/%s", digest_hex(cd));
-	struct store_big_data big[] = { { cd, ctext, strlen(ctext) }, { "manifest", mtext, strlen(mtext) } };
-	struct store_image_args a = { .id = digest_hex(cd), .digest = md, .layer = top, .names = { &name, 1 }, .big = big, .n_big = 2 };
+	struct store_big_data big[] = {{cd, ctext, strlen(ctext)}, {"manifest", mtext, strlen(mtext)}};
+	struct store_image_args a = {
+	    .id = digest_hex(cd), .digest = md, .layer = top, .names = {&name, 1}, .big = big, .n_big = 2};
 	ok(store_image_put(s, CALL, &a, NULL, err));
 	(void)snprintf(ret, 65, "%s", digest_hex(cd));
 	(void)snprintf(ret_top, 65, "%s", top);
@@ -169,10 +189,16 @@ static void ours(void **state)
 	assert_int_equal(sh(NULL, PODMAN " inspect localhost/mine:1 >/dev/null"), 0);
 	assert_int_equal(sh(NULL, "skopeo inspect containers-storage:localhost/mine:1 >/dev/null"), 0);
 	/* Back out, layer by layer from the tree and our tar-split, byte for byte. */
-	assert_int_equal(sh(NULL, "rm -rf back && skopeo --insecure-policy copy -q containers-storage:localhost/mine:1 oci:back:t"), 0);
-	assert_int_equal(sh(NULL, "skopeo --insecure-policy copy -q --dest-compress=false containers-storage:localhost/mine:1 dir:backdir && "
-			    "cd backdir && for d in $(grep -o '\"sha256:[0-9a-f]*\"' ../ours/root/overlay-layers/layers.json | tr -d '\"' | "
-			    "sed 's/sha256://'); do test -e $d && sha256sum $d | grep -q ^$d && echo yes; done | grep -q yes"), 0);
+	assert_int_equal(
+	    sh(NULL, "rm -rf back && skopeo --insecure-policy copy -q containers-storage:localhost/mine:1 oci:back:t"),
+	    0);
+	assert_int_equal(
+	    sh(NULL, "skopeo --insecure-policy copy -q --dest-compress=false containers-storage:localhost/mine:1 "
+		     "dir:backdir && "
+		     "cd backdir && for d in $(grep -o '\"sha256:[0-9a-f]*\"' ../ours/root/overlay-layers/layers.json "
+		     "| tr -d '\"' | "
+		     "sed 's/sha256://'); do test -e $d && sha256sum $d | grep -q ^$d && echo yes; done | grep -q yes"),
+	    0);
 	/* And by us. */
 	int tree = -1, split = -1;
 	struct assembly *as = NULL;
@@ -198,8 +224,11 @@ static void ours(void **state)
 
 	/* A podman container on our image runs over our layers. */
 	free(move_ptr(out));
-	assert_int_equal(sh(&out, PODMAN " create --name pc localhost/mine:1 /bin/sh >/dev/null && m=$(" PODMAN " mount pc) && cat $m/l2 && "
-			    "test ! -e $m/etc/hi && " PODMAN " umount pc >/dev/null && " PODMAN " rm pc >/dev/null"), 0);
+	assert_int_equal(sh(&out, PODMAN " create --name pc localhost/mine:1 /bin/sh >/dev/null && m=$(" PODMAN
+					 " mount pc) && cat $m/l2 && "
+					 "test ! -e $m/etc/hi && " PODMAN " umount pc >/dev/null && " PODMAN
+					 " rm pc >/dev/null"),
+			 0);
 	assert_string_equal(out, "l2\n");
 
 	/* Skopeo reuses our layers instead of making its own. */
@@ -234,7 +263,7 @@ static void ours(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(theirs), cmocka_unit_test(ours) };
+	const struct CMUnitTest tests[] = {cmocka_unit_test(theirs), cmocka_unit_test(ours)};
 	ground_enter("overlay");
 	void *none = NULL;
 	int r = group_setup(&none) < 0 ? 77 : cmocka_run_group_tests(tests, NULL, NULL);

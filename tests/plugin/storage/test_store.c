@@ -20,7 +20,8 @@ static void ids(void **state)
 	ok(store_layer_id(id, "sha256:347e1f533c326ccf52640b830f88d553c0f1507bad9f80c860dc620d175e209c", id, err));
 	assert_string_equal(id, "9e245f117ae9ed4712070b2877c8cb7f14097ff32b9f7efa7ea3449d98060778");
 	fails(CRIO_E_INVALID, store_layer_id("", "sha256:../../etc", id, err));
-	fails(CRIO_E_INVALID, store_layer_id("..", "sha256:347e1f533c326ccf52640b830f88d553c0f1507bad9f80c860dc620d175e209c", id, err));
+	fails(CRIO_E_INVALID,
+	      store_layer_id("..", "sha256:347e1f533c326ccf52640b830f88d553c0f1507bad9f80c860dc620d175e209c", id, err));
 }
 
 static void layers(void **state)
@@ -41,11 +42,12 @@ static void layers(void **state)
 	assert_int_equal(l->compression, STORE_GZIP);
 	assert_int_equal(l->diff_size, 1);
 	assert_null(store_layer_find(s, "", digest));
-	cleanup_layer struct store_layer *any = store_layer_find_diff(s, digest), *comp = store_layer_find_compressed(s, a, digest);
+	cleanup_layer struct store_layer *any = store_layer_find_diff(s, digest),
+					 *comp = store_layer_find_compressed(s, a, digest);
 	assert_ptr_equal(any, l);
 	assert_ptr_equal(comp, l);
 
-	struct store_begin_args again = { .parent = a, .diff_digest = digest };
+	struct store_begin_args again = {.parent = a, .diff_digest = digest};
 	fails(CRIO_E_EXISTS, store_layer_begin(s, CALL, &again, &n, err));
 	ok(store_layer_tree_open(s, CALL, b, &fd, err));
 	assert_int_equal(faccessat(fd, "two", F_OK, 0), 0);
@@ -55,21 +57,22 @@ static void layers(void **state)
 	/* Content that is not what was announced. */
 	fake_digest("x", "x", digest);
 	fake_digest("y", "y", other);
-	struct store_begin_args bad = { .parent = "", .diff_digest = digest };
+	struct store_begin_args bad = {.parent = "", .diff_digest = digest};
 	ok(store_layer_begin(s, CALL, &bad, &n, err));
-	struct store_layer_info i = { .diff_digest = other, .no_tar_split = true };
+	struct store_layer_info i = {.diff_digest = other, .no_tar_split = true};
 	struct store_new_layer *second = NULL;
 	bad.nowait = true;
 	fails(CRIO_E_ABORTED, store_layer_begin(s, CALL, &bad, &second, err));
 	fails(CRIO_E_CORRUPT, store_layer_commit(n, CALL, &i, NULL, err));
 	ok(store_layer_begin(s, CALL, &bad, &n, err));
 	store_layer_abort(n);
-	assert_int_equal(sh(NULL, "test -z \"$(find layers -name '.crio-new-*' -o -name '.crio-*.tmp' -o -name 'new-*')\""), 0);
+	assert_int_equal(
+	    sh(NULL, "test -z \"$(find layers -name '.crio-new-*' -o -name '.crio-*.tmp' -o -name 'new-*')\""), 0);
 
 	/* A parent that is not there. */
 	char ghost[65];
 	assert_true(id_new(ghost));
-	struct store_begin_args orphan = { .parent = ghost, .diff_digest = digest };
+	struct store_begin_args orphan = {.parent = ghost, .diff_digest = digest};
 	if (overlay) {
 		assert_true(store_layers_independent(s));
 		ok(store_layer_begin(s, CALL, &orphan, &n, err));
@@ -101,12 +104,13 @@ static void child_first(void **state)
 	fake_digest("c", "c", db);
 	ok(store_layer_id("", da, a, err));
 	ok(store_layer_id(a, db, b, err));
-	struct store_begin_args aa = { .parent = "", .diff_digest = da }, ab = { .parent = a, .diff_digest = db };
+	struct store_begin_args aa = {.parent = "", .diff_digest = da}, ab = {.parent = a, .diff_digest = db};
 	if (overlay) {
 		ok(store_layer_begin(s, CALL, &ab, &nb, err));
 		ok(store_layer_begin(s, CALL, &aa, &na, err));
 		assert_int_equal(fchmod(store_new_layer_dirfd(na), 0711), 0);
-		struct store_layer_info ia = { .diff_digest = da, .no_tar_split = true }, ib = { .diff_digest = db, .no_tar_split = true };
+		struct store_layer_info ia = {.diff_digest = da, .no_tar_split = true},
+					ib = {.diff_digest = db, .no_tar_split = true};
 		ok(store_layer_commit(na, CALL, &ia, NULL, err));
 		ok(store_layer_commit(nb, CALL, &ib, NULL, err));
 		/* No root entry in the child: its root directory is like the parent's. */
@@ -122,7 +126,7 @@ static void images(void **state)
 {
 	struct store *s = open_store("images");
 	char a[65], b[65], c[65], i1[65], i2[65];
-	const char *names[] = { "localhost/a:1", "localhost/a:2" };
+	const char *names[] = {"localhost/a:1", "localhost/a:2"};
 	cleanup_free char *text = NULL;
 	size_t n;
 	(void)state;
@@ -156,7 +160,7 @@ static void images(void **state)
 	fails(CRIO_E_NOT_FOUND, store_image_big_get(s, i1, "nope", 3, &text, &n, err));
 
 	/* A name moves to who took it last. */
-	ok(store_image_set_names(s, CALL, i2, (struct crio_strs){ names, 2 }, err));
+	ok(store_image_set_names(s, CALL, i2, (struct crio_strs){names, 2}, err));
 	cleanup_image struct store_image *now = store_image_by_name(s, "localhost/a:1");
 	assert_string_equal(now->id, i2);
 	cleanup_image struct store_image *bare = store_image_get(s, i1);
@@ -176,7 +180,8 @@ static void images(void **state)
 	/* Only what is not shared goes. */
 	ok(store_image_delete(s, CALL, i1, err));
 	ok(store_image_delete(s, CALL, i1, err));
-	cleanup_layer struct store_layer *la = store_layer_get(s, a), *lb = store_layer_get(s, b), *lc = store_layer_get(s, c);
+	cleanup_layer struct store_layer *la = store_layer_get(s, a), *lb = store_layer_get(s, b),
+					 *lc = store_layer_get(s, c);
 	assert_non_null(la);
 	assert_null(lb);
 	assert_non_null(lc);
@@ -204,9 +209,13 @@ static void bad_big_data(void **state)
 	make_image(s, l, "localhost/x:1", "x", i);
 	put("{\"manifest\":\"evil!\"}", "big/root/%s-images/%s/manifest", ground.driver, i);
 	fails(CRIO_E_CORRUPT, store_image_big_get(s, i, "manifest", 1000, &text, NULL, err));
-	struct store_big_data odd = { "manifest/../../x", "x", 1 };
-	struct store_image_args a = { .id = i, .digest = "sha256:" "347e1f533c326ccf52640b830f88d553c0f1507bad9f80c860dc620d175e209c",
-				      .layer = l, .big = &odd, .n_big = 1 };
+	struct store_big_data odd = {"manifest/../../x", "x", 1};
+	struct store_image_args a = {.id = i,
+				     .digest = "sha256:"
+					       "347e1f533c326ccf52640b830f88d553c0f1507bad9f80c860dc620d175e209c",
+				     .layer = l,
+				     .big = &odd,
+				     .n_big = 1};
 	ok(store_image_put(s, CALL, &a, NULL, err)); /* base64: an ordinary file name */
 	assert_true(there("big/root/%s-images/%s/=bWFuaWZlc3QvLi4vLi4veA==", ground.driver, i));
 	odd.key = "";
@@ -234,11 +243,11 @@ static void containers(void **state)
 	make_container(s, i, name, c);
 	fails(CRIO_E_PRECONDITION, store_image_delete(s, CALL, i, err));
 	assert_true(id_new(d));
-	struct store_container_args args = { .id = d, .names = { &name, 1 }, .image = i, .metadata = "{}" };
+	struct store_container_args args = {.id = d, .names = {&name, 1}, .image = i, .metadata = "{}"};
 	fails(CRIO_E_EXISTS, store_container_create(s, CALL, &args, NULL, err));
 	args.id = c;
 	fails(CRIO_E_EXISTS, store_container_create(s, CALL, &args, NULL, err));
-	args = (struct store_container_args){ .id = d, .image = d, .metadata = "" };
+	args = (struct store_container_args){.id = d, .image = d, .metadata = ""};
 	fails(CRIO_E_NOT_FOUND, store_container_create(s, CALL, &args, NULL, err));
 	args.id = "../x";
 	fails(CRIO_E_INVALID, store_container_create(s, CALL, &args, NULL, err));
@@ -264,7 +273,7 @@ static void containers(void **state)
 		cleanup_free char *mp = slurp("ctr/run/overlay-layers/mountpoints.json");
 		assert_non_null(strstr(mp, "\"count\":1"));
 	}
-	struct store_usage u = { 0, 0 };
+	struct store_usage u = {0, 0};
 	ok(store_container_usage(s, CALL, c, true, &u, err));
 	assert_true(u.bytes > 0 && u.bytes < 65536);
 	assert_in_range(u.inodes, 2, overlay ? 3 : 4); /* written, d, and the whiteout of low */
@@ -369,7 +378,7 @@ static void crash(void **state)
 	make_image(s, a, "localhost/k:1", "k", i);
 	/* In the middle of a layer; the store is left as a killed daemon leaves it. */
 	fake_digest("half", "half", digest);
-	struct store_begin_args ba = { .parent = a, .diff_digest = digest };
+	struct store_begin_args ba = {.parent = a, .diff_digest = digest};
 	ok(store_layer_begin(s, CALL, &ba, &n, err));
 	(void)close(store_new_layer_dirfd(n));
 	/* A container whose records were not written. */
@@ -403,13 +412,16 @@ static void crash(void **state)
 	for (size_t k = 0; k < report.n; k++)
 		print_message("%s\n", report.v[k]);
 	assert_int_equal(report.n, 0);
-	cleanup_layer struct store_layer *gone = store_layer_get(s, layer), *old = store_layer_get(s, b), *fresh = store_layer_get(s, young);
+	cleanup_layer struct store_layer *gone = store_layer_get(s, layer), *old = store_layer_get(s, b),
+					 *fresh = store_layer_get(s, young);
 	assert_null(gone);
 	assert_null(old);
 	assert_non_null(fresh);
 	assert_false(there("crash/root/%s-containers/%s", ground.driver, c));
-	assert_int_equal(sh(NULL, "for k in 1 2 3 4 5 6 7 8 9; do l=$(find crash/root -name '.crio-new*' -o -name '.crio-del*' -o -name 'new-*'); "
-			    "test -z \"$l\" && exit 0; sleep 0.2; done; exit 1"), 0);
+	assert_int_equal(sh(NULL, "for k in 1 2 3 4 5 6 7 8 9; do l=$(find crash/root -name '.crio-new*' -o -name "
+				  "'.crio-del*' -o -name 'new-*'); "
+				  "test -z \"$l\" && exit 0; sleep 0.2; done; exit 1"),
+			 0);
 	cleanup_layer struct store_layer *base = store_layer_get(s, a);
 	assert_non_null(base);
 
@@ -433,8 +445,8 @@ static void killed(void **state)
 	self[len] = '\0';
 	for (unsigned round = 0; round < 12; round++) {
 		char seed[16];
-		const char *argv[] = { self, "--churn", ground.dir, seed, NULL };
-		const char *env[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+		const char *argv[] = {self, "--churn", ground.dir, seed, NULL};
+		const char *env[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
 		struct spawn sp = SPAWN_INIT;
 		struct proc p;
 
@@ -448,7 +460,7 @@ static void killed(void **state)
 			ok(call_sleep(CALL, SEC / 100, err));
 		assert_true(there("kill/ready"));
 		ok(call_sleep(CALL, (int64_t)(now_real_ns() % 120 + 3) * 1000000, err));
-		struct pollfd alive = { p.pidfd, POLLIN, 0 };
+		struct pollfd alive = {p.pidfd, POLLIN, 0};
 		assert_int_equal(poll(&alive, 1, 0), 0); /* it did not end by itself */
 		proc_kill(&p);
 		assert_int_equal(sh(NULL, "rm kill/ready"), 0);
@@ -461,10 +473,16 @@ static void killed(void **state)
 			print_message("round %u: %s\n", round, report.v[k]);
 		assert_int_equal(report.n, 0);
 		/* No directory without a container, no container without its directories. */
-		assert_int_equal(sh(NULL, "cd kill/root/%s-containers && for d in *; do test -d $d || continue; "
-				    "grep -q $d containers.json || exit 1; done", ground.driver), 0);
-		assert_int_equal(sh(NULL, "test -z \"$(ls kill/root/crio/journal | grep ^c-)\" && "
-				    "test -z \"$(ls -A kill/root/%s-layers | grep '^.crio')\"", ground.driver), 0);
+		assert_int_equal(sh(NULL,
+				    "cd kill/root/%s-containers && for d in *; do test -d $d || continue; "
+				    "grep -q $d containers.json || exit 1; done",
+				    ground.driver),
+				 0);
+		assert_int_equal(sh(NULL,
+				    "test -z \"$(ls kill/root/crio/journal | grep ^c-)\" && "
+				    "test -z \"$(ls -A kill/root/%s-layers | grep '^.crio')\"",
+				    ground.driver),
+				 0);
 		size_t removed;
 		ok(store_gc(s, CALL, 0, &removed, err));
 		const struct store_containers *all = store_containers_get(s);
@@ -524,7 +542,8 @@ static void stale_tree(void **state)
 	make_layer(s, "", "f", "f", again);
 	assert_string_equal(a, again);
 	/* Another tool's unfinished layer: taken out of the way too. */
-	cleanup_free char *text = path_fmt("[{\"id\":\"%s\",\"created\":\"2026-01-02T03:04:05Z\",\"flags\":{\"incomplete\":true}}]", a);
+	cleanup_free char *text =
+	    path_fmt("[{\"id\":\"%s\",\"created\":\"2026-01-02T03:04:05Z\",\"flags\":{\"incomplete\":true}}]", a);
 	put(text, "stale/root/%s-layers/layers.json", ground.driver);
 	ok(store_refresh(s, CALL, err));
 	make_layer(s, "", "f", "f", again);
@@ -552,13 +571,19 @@ static void quarantine(void **state)
 	assert_non_null(im);
 	cleanup_layer struct store_layer *l = store_layer_get(s, a);
 	assert_null(l);
-	assert_int_equal(sh(NULL, "test $(ls bad/root/crio/quarantine | wc -l) = 3 && grep -q 'tru$' bad/root/crio/quarantine/layers-*"), 0);
+	assert_int_equal(
+	    sh(NULL,
+	       "test $(ls bad/root/crio/quarantine | wc -l) = 3 && grep -q 'tru$' bad/root/crio/quarantine/layers-*"),
+	    0);
 	/* Trees whose records are lost are not thrown away with them. */
 	if (overlay)
 		assert_true(there("bad/root/overlay/%s/diff/f", a));
 	/* The files can be read by everybody again. */
-	assert_int_equal(sh(NULL, "python3 -m json.tool <bad/root/%s-layers/layers.json >/dev/null && "
-			    "python3 -m json.tool <bad/root/%s-images/images.json >/dev/null", ground.driver, ground.driver), 0);
+	assert_int_equal(sh(NULL,
+			    "python3 -m json.tool <bad/root/%s-layers/layers.json >/dev/null && "
+			    "python3 -m json.tool <bad/root/%s-images/images.json >/dev/null",
+			    ground.driver, ground.driver),
+			 0);
 	cleanup_strv struct strv report = STRV_INIT;
 	ok(store_check(s, CALL, true, &report, err));
 	assert_true(report.n >= 2);
@@ -582,7 +607,8 @@ static void volatile_records(void **state)
 	make_image(s, a, "localhost/v:1", "v", i);
 	make_container(s, i, "v", c);
 	/* As CRI-O leaves them: a volatile container. */
-	assert_int_equal(sh(NULL, "cd vol/root/%s-containers && mv containers.json volatile-containers.json", ground.driver), 0);
+	assert_int_equal(
+	    sh(NULL, "cd vol/root/%s-containers && mv containers.json volatile-containers.json", ground.driver), 0);
 	ok(store_refresh(s, CALL, err));
 	ok(store_container_set_metadata(s, CALL, c, "changed", err));
 	cleanup_free char *v = slurp("vol/root/%s-containers/volatile-containers.json", ground.driver);
@@ -614,9 +640,10 @@ static void read_only(void **state)
 	cleanup_image struct store_image *im = store_image_get(s, i);
 	assert_non_null(im);
 	assert_true(im->read_only);
-	struct store_begin_args b = { .parent = "", .diff_digest = "sha256:347e1f533c326ccf52640b830f88d553c0f1507bad9f80c860dc620d175e209c" };
+	struct store_begin_args b = {
+	    .parent = "", .diff_digest = "sha256:347e1f533c326ccf52640b830f88d553c0f1507bad9f80c860dc620d175e209c"};
 	fails(CRIO_E_DENIED, store_layer_begin(s, CALL, &b, &n, err));
-	fails(CRIO_E_DENIED, store_image_set_names(s, CALL, i, (struct crio_strs){ NULL, 0 }, err));
+	fails(CRIO_E_DENIED, store_image_set_names(s, CALL, i, (struct crio_strs){NULL, 0}, err));
 	fails(CRIO_E_DENIED, store_image_delete(s, CALL, i, err));
 	store_close(s);
 	wipe_store("ro");
@@ -642,9 +669,10 @@ static void *worker(void *arg)
 		cleanup_err crio_err err = ERR_INIT;
 		const char *np = name;
 		(void)snprintf(name, sizeof(name), "w%d-%d", (int)(intptr_t)arg, k);
-		struct store_container_args a = { .id = id, .names = { &np, 1 }, .image = many.image, .metadata = "" };
-		if (!id_new(id) || store_container_create(s, call, &a, NULL, &err) < 0 || store_mount(s, call, id, &path, &err) < 0 ||
-		    !there("%s/f", path) || store_unmount(s, call, id, false, &err) < 0 ||
+		struct store_container_args a = {.id = id, .names = {&np, 1}, .image = many.image, .metadata = ""};
+		if (!id_new(id) || store_container_create(s, call, &a, NULL, &err) < 0 ||
+		    store_mount(s, call, id, &path, &err) < 0 || !there("%s/f", path) ||
+		    store_unmount(s, call, id, false, &err) < 0 ||
 		    (k % 2 && store_container_delete(s, call, id, &err) < 0)) {
 			(void)fprintf(stderr, "worker: %s\n", err_text(&err));
 			atomic_fetch_add(&many.bad, 1);
@@ -692,8 +720,8 @@ static void *same_layer(void *arg)
 	cleanup_err crio_err err = ERR_INIT;
 	(void)arg;
 	fake_digest("same", "same", digest);
-	struct store_begin_args b = { .parent = "", .diff_digest = digest };
-	struct store_layer_info i = { .diff_digest = digest, .no_tar_split = true };
+	struct store_begin_args b = {.parent = "", .diff_digest = digest};
+	struct store_layer_info i = {.diff_digest = digest, .no_tar_split = true};
 	int r = store_layer_begin(many.s[(intptr_t)arg & 1], ground.call, &b, &n, &err);
 	if (r == CRIO_E_EXISTS)
 		return NULL;
@@ -762,23 +790,12 @@ static void driver_words(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(ids),
-		cmocka_unit_test(layers),
-		cmocka_unit_test(child_first),
-		cmocka_unit_test(images),
-		cmocka_unit_test(bad_big_data),
-		cmocka_unit_test(containers),
-		cmocka_unit_test(views),
-		cmocka_unit_test(crash),
-		cmocka_unit_test(killed),
-		cmocka_unit_test(stale_tree),
-		cmocka_unit_test(quarantine),
-		cmocka_unit_test(volatile_records),
-		cmocka_unit_test(read_only),
-		cmocka_unit_test(concurrent),
-		cmocka_unit_test(layer_race),
-		cmocka_unit_test(held_lock),
-		cmocka_unit_test(driver_words),
+	    cmocka_unit_test(ids),	  cmocka_unit_test(layers),	  cmocka_unit_test(child_first),
+	    cmocka_unit_test(images),	  cmocka_unit_test(bad_big_data), cmocka_unit_test(containers),
+	    cmocka_unit_test(views),	  cmocka_unit_test(crash),	  cmocka_unit_test(killed),
+	    cmocka_unit_test(stale_tree), cmocka_unit_test(quarantine),	  cmocka_unit_test(volatile_records),
+	    cmocka_unit_test(read_only),  cmocka_unit_test(concurrent),	  cmocka_unit_test(layer_race),
+	    cmocka_unit_test(held_lock),  cmocka_unit_test(driver_words),
 	};
 	overlay = !strstr(argv[0], "btrfs");
 	if (argc > 2 && str_eq(argv[1], "--churn"))
