@@ -9,18 +9,42 @@
 CNI_BIN=${CNI_BIN:-/usr/lib/cni}
 
 # A mount namespace, so that what crio mounts and pins is gone with it, and crun does not see the hybrid cgroup2 tree that it
-# refuses; a network namespace, so that bridges and masquerading never reach the machine's; a subreaper.
+# refuses; a network namespace, so that bridges and masquerading never reach the machine's; cgroups of its own below those we are
+# in, so that two nodes on one machine do not meet in /pod_x; a subreaper.
 node_enter() {
 	[ "${NODE_INSIDE:-}" = 1 ] && return 0
 	[ "$(id -u)" = 0 ] || { echo "this needs root" >&2; exit 1; }
-	local tini=(); command -v tini >/dev/null && tini=(tini -s --)
-	NODE_INSIDE=1 exec unshare --mount --net --propagation private -- "${tini[@]}" bash "$@"
+	local tini=() rc=0 d dirs=() cgroupns=(--cgroup); command -v tini >/dev/null && tini=(tini -s --)
+	while IFS=: read -r _ d rc; do
+		d=/sys/fs/cgroup/${d#name=}$rc; d=${d%/}
+		[ -e "$d/notify_on_release" ] && mkdir "$d/crio-node-$$" 2>/dev/null || continue
+		case $d in /sys/fs/cgroup/cpuset*) cat "$d/cpuset.cpus" >"$d/crio-node-$$/cpuset.cpus"; cat "$d/cpuset.mems" >"$d/crio-node-$$/cpuset.mems" ;; esac
+		dirs+=("$d/crio-node-$$")
+	done </proc/self/cgroup
+	[ ${#dirs[@]} -gt 0 ] || cgroupns=()
+	rc=0
+	(
+		for d in "${dirs[@]}"; do echo "$BASHPID" >"$d/cgroup.procs"; done
+		NODE_INSIDE=1 NODE_CGROUPNS=${#dirs[@]} exec unshare --mount --net "${cgroupns[@]}" --propagation private -- "${tini[@]}" bash "$@"
+	) || rc=$?
+	for d in "${dirs[@]}"; do find "$d" -depth -type d -exec rmdir {} + 2>/dev/null; done
+	exit $rc
 }
 
 node_prepare_namespaces() {
+	local d o
 	# crun 1.8 refuses v1 controllers beside a cgroup2 tree, and makes directories where that tree would be.
 	if mountpoint -q /sys/fs/cgroup/unified 2>/dev/null; then umount /sys/fs/cgroup/unified; mount -t tmpfs none /sys/fs/cgroup/unified; fi
-	mount -t tmpfs -o mode=755 node-netns /var/run/netns 2>/dev/null || { mkdir -p /var/run/netns; mount -t tmpfs -o mode=755 node-netns /var/run/netns; }
+	if [ "${NODE_CGROUPNS:-0}" -gt 0 ]; then
+		for d in /sys/fs/cgroup/*/; do
+			d=${d%/}; [ -e "$d/notify_on_release" ] && [ ! -L "$d" ] || continue
+			o=${d##*/}; [ "$o" != systemd ] || o=none,name=systemd
+			umount "$d" && mount -t cgroup -o "$o" cgroup "$d"
+		done
+	fi
+	for d in netns ipcns utsns pidns userns; do
+		mkdir -p /var/run/$d && mount -t tmpfs -o mode=755 "node-$d" /var/run/$d
+	done
 	ip link set lo up
 	echo 1 >/proc/sys/net/ipv4/ip_forward 2>/dev/null || true
 }
