@@ -41,7 +41,8 @@ static int set(char **field, const char *v)
 int cred_init(struct cred *c)
 {
 	memset(c, 0, sizeof(*c));
-	if (set(&c->username, "") < 0 || set(&c->password, "") < 0 || set(&c->identity_token, "") < 0 || set(&c->registry_token, "") < 0) {
+	if (set(&c->username, "") < 0 || set(&c->password, "") < 0 || set(&c->identity_token, "") < 0 ||
+	    set(&c->registry_token, "") < 0) {
 		cred_release(c);
 		return CRIO_E_NOMEM;
 	}
@@ -73,7 +74,8 @@ char *base64_encode(const void *p, size_t n)
 	if (!out)
 		return NULL;
 	for (size_t i = 0; i < n; i += 3) {
-		uint32_t v = (uint32_t)s[i] << 16 | (i + 1 < n ? (uint32_t)s[i + 1] << 8 : 0) | (i + 2 < n ? s[i + 2] : 0);
+		uint32_t v =
+		    (uint32_t)s[i] << 16 | (i + 1 < n ? (uint32_t)s[i + 1] << 8 : 0) | (i + 2 < n ? s[i + 2] : 0);
 
 		*o++ = alphabet[v >> 18];
 		*o++ = alphabet[v >> 12 & 63];
@@ -151,7 +153,7 @@ static int check(const struct cred *c, crio_err *err)
 
 int cred_of_request(const struct image_auth *a, struct cred *ret, crio_err *err)
 {
-	cleanup_cred struct cred c = { 0 };
+	cleanup_cred struct cred c = {0};
 	int r;
 
 	if (cred_init(&c) < 0)
@@ -160,7 +162,8 @@ int cred_of_request(const struct image_auth *a, struct cred *ret, crio_err *err)
 		r = split_auth(a->auth, &c, err);
 		if (r < 0)
 			return r;
-	} else if (set(&c.username, a->username ? a->username : "") < 0 || set(&c.password, a->password ? a->password : "") < 0) {
+	} else if (set(&c.username, a->username ? a->username : "") < 0 ||
+		   set(&c.password, a->password ? a->password : "") < 0) {
 		return err_nomem(err);
 	}
 	if (!*c.username && set(&c.password, "") < 0) /* only a name says that credentials are meant */
@@ -223,7 +226,8 @@ static int find_auth(struct json_object *auths, const char *repo, struct cred *r
 		*slash = 0;
 	}
 	/* Keys that are URLs, as docker login writes them. */
-	json_object_object_foreach(auths, key, val) {
+	json_object_object_foreach(auths, key, val)
+	{
 		cleanup_free char *h = key_host(key);
 
 		if (!h)
@@ -235,7 +239,8 @@ static int find_auth(struct json_object *auths, const char *repo, struct cred *r
 	return 0;
 }
 
-int auth_find_in_text(const char *text, size_t n, const char *repo, bool legacy, struct cred *ret, char **ret_helper, crio_err *err)
+int auth_find_in_text(const char *text, size_t n, const char *repo, bool legacy, struct cred *ret, char **ret_helper,
+		      crio_err *err)
 {
 	cleanup_json struct json_object *doc = NULL;
 	cleanup_free char *host = strndup(repo, strcspn(repo, "/"));
@@ -286,7 +291,7 @@ static int parse_helper(const struct spawn_result *res, struct cred *ret, crio_e
 static int run_helper(const char *name, crio_call *call, const char *host, struct cred *ret, crio_err *err)
 {
 	cleanup_free char *prog = NULL, *path = NULL;
-	CLEANUP(spawn_result_release) struct spawn_result res = { 0 };
+	CLEANUP(spawn_result_release) struct spawn_result res = {0};
 	cleanup_call crio_call *sub = NULL;
 	struct spawn sp = SPAWN_INIT;
 	const char *home = getenv("HOME"), *search = getenv("PATH");
@@ -304,8 +309,8 @@ static int run_helper(const char *name, crio_call *call, const char *host, struc
 	if (r < 0)
 		return r;
 	sp.path = path;
-	sp.argv = (const char *const[]){ prog, "get", NULL };
-	sp.env = (const char *const[]){ env_home, env_path, NULL };
+	sp.argv = (const char *const[]){prog, "get", NULL};
+	sp.env = (const char *const[]){env_home, env_path, NULL};
 	r = spawn_capture(&sp, sub, host, strlen(host), 65536, 4096, &res, err);
 	if (r < 0)
 		return r;
@@ -320,7 +325,8 @@ static int run_helper(const char *name, crio_call *call, const char *host, struc
 	return r < 0 ? err_wrap(err, "%s", prog) : 0;
 }
 
-static int look_in_file(const char *path, bool must, bool legacy, crio_call *call, const char *repo, struct cred *ret, crio_err *err)
+static int look_in_file(const char *path, bool must, bool legacy, crio_call *call, const char *repo, struct cred *ret,
+			crio_err *err)
 {
 	struct crio_err e = ERR_INIT;
 	cleanup_free char *helper = NULL, *host = strndup(repo, strcspn(repo, "/"));
@@ -345,7 +351,8 @@ static int look_in_file(const char *path, bool must, bool legacy, crio_call *cal
 	return r < 0 ? err_wrap(err, "auth file %s", path) : 0;
 }
 
-static int look_in_files(const struct auth_sources *src, crio_call *call, const char *repo, struct cred *ret, crio_err *err)
+static int look_in_files(const struct auth_sources *src, crio_call *call, const char *repo, struct cred *ret,
+			 crio_err *err)
 {
 	const char *xdg = getenv("XDG_RUNTIME_DIR"), *home = getenv("HOME");
 	cleanup_strv struct strv paths = STRV_INIT;
@@ -357,8 +364,9 @@ static int look_in_files(const struct auth_sources *src, crio_call *call, const 
 		r = strv_addf(&paths, "%s/containers/auth.json", xdg);
 	else
 		r = strv_addf(&paths, "/run/containers/%u/auth.json", (unsigned int)getuid());
-	if (str_set(home) && r == 0 && (strv_addf(&paths, "%s/.config/containers/auth.json", home) < 0 ||
-					strv_addf(&paths, "%s/.docker/config.json", home) < 0 || strv_addf(&paths, "%s/.dockercfg", home) < 0))
+	if (str_set(home) && r == 0 &&
+	    (strv_addf(&paths, "%s/.config/containers/auth.json", home) < 0 ||
+	     strv_addf(&paths, "%s/.docker/config.json", home) < 0 || strv_addf(&paths, "%s/.dockercfg", home) < 0))
 		r = CRIO_E_NOMEM;
 	if (r < 0)
 		return err_nomem(err);

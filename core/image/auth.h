@@ -1,6 +1,6 @@
 /*
- * auth.h: credentials for registries and the challenges registries send. Pure functions and file reading; who gets to see a
- * credential is decided in registry.c. Nothing here logs or puts into an error what is secret.
+ * auth.h: credentials for registries and the challenges registries send. Pure functions and file reading; who gets to
+ * see a credential is decided in registry.c. Nothing here logs or puts into an error what is secret.
  */
 #ifndef IMAGE_AUTH_H
 #define IMAGE_AUTH_H
@@ -28,18 +28,20 @@ int cred_of_request(const struct image_auth *a, struct cred *ret, crio_err *err)
 
 /* Where credentials are looked for. */
 struct auth_sources {
-	const char *file;              /* this file alone, then; NULL or "": the default places */
-	const struct strv *helpers;    /* of registries.conf; may be NULL */
+	const char *file;	    /* this file alone, then; NULL or "": the default places */
+	const struct strv *helpers; /* of registries.conf; may be NULL */
 };
 /*
- * For a repository ("docker.io/library/busybox"). Files are in the form of docker's config.json and containers-auth.json:
- * the longest key of "auths" that is a parent of the repository wins; credHelpers are run (docker-credential-<name> get).
- * The default places: $XDG_RUNTIME_DIR/containers/auth.json or /run/containers/<uid>/auth.json, $HOME/.config/containers/auth.json,
- * $HOME/.docker/config.json, $HOME/.dockercfg. ret is initialised; it stays empty when there is nothing.
+ * For a repository ("docker.io/library/busybox"). Files are in the form of docker's config.json and
+ * containers-auth.json: the longest key of "auths" that is a parent of the repository wins; credHelpers are run
+ * (docker-credential-<name> get). The default places: $XDG_RUNTIME_DIR/containers/auth.json or
+ * /run/containers/<uid>/auth.json, $HOME/.config/containers/auth.json, $HOME/.docker/config.json, $HOME/.dockercfg. ret
+ * is initialised; it stays empty when there is nothing.
  */
 int auth_find(const struct auth_sources *src, crio_call *call, const char *repo, struct cred *ret, crio_err *err);
 /* One file's text; separate for tests. *ret_helper (the caller's, "" none): the credHelper that has the answer. */
-int auth_find_in_text(const char *text, size_t n, const char *repo, bool legacy, struct cred *ret, char **ret_helper, crio_err *err);
+int auth_find_in_text(const char *text, size_t n, const char *repo, bool legacy, struct cred *ret, char **ret_helper,
+		      crio_err *err);
 
 /* ---- WWW-Authenticate ---- */
 

@@ -11,10 +11,10 @@ struct registry_blob {
 	struct endpoint *ep;
 	crio_call *call;
 	char digest[DIGEST_TEXT_MAX];
-	int64_t size, at;         /* bytes expected; bytes handed out */
-	int64_t skip;             /* of an answer that begins at 0 though less was asked for */
+	int64_t size, at; /* bytes expected; bytes handed out */
+	int64_t skip;	  /* of an answer that begins at 0 though less was asked for */
 	struct http_xfer *x;
-	const char *p;            /* what x has given and the reader has not taken */
+	const char *p; /* what x has given and the reader has not taken */
 	size_t n;
 	int resumes;
 	void (*progress)(void *arg, size_t n);
@@ -32,14 +32,15 @@ void registry_blob_close(struct registry_blob *b)
 
 static int corrupt_size(const struct registry_blob *b, int64_t got, crio_err *err)
 {
-	return err_set(err, CRIO_E_CORRUPT, "blob %s: %lld bytes instead of %lld", b->digest, (long long)got, (long long)b->size);
+	return err_set(err, CRIO_E_CORRUPT, "blob %s: %lld bytes instead of %lld", b->digest, (long long)got,
+		       (long long)b->size);
 }
 
 /* (Re)opens at b->at. */
 static int blob_request(struct registry_blob *b, enum http_fail *fail, crio_err *err)
 {
 	cleanup_free char *url = NULL;
-	struct request rq = { "GET", NULL, NULL, NULL, b->at };
+	struct request rq = {"GET", NULL, NULL, NULL, b->at};
 	struct buf t = BUF_INIT;
 	const struct http_head *h;
 	int r;
@@ -58,8 +59,9 @@ static int blob_request(struct registry_blob *b, enum http_fail *fail, crio_err 
 	h = http_head(b->x);
 	if (h->status == 206 && b->at > 0) {
 		if (h->range_from != b->at)
-			return err_set(err, CRIO_E_CORRUPT, "blob %s: asked for the rest from byte %lld, got it from %lld", b->digest, (long long)b->at,
-				       (long long)h->range_from);
+			return err_set(err, CRIO_E_CORRUPT,
+				       "blob %s: asked for the rest from byte %lld, got it from %lld", b->digest,
+				       (long long)b->at, (long long)h->range_from);
 		b->skip = 0;
 		return 0;
 	}
@@ -71,8 +73,8 @@ static int blob_request(struct registry_blob *b, enum http_fail *fail, crio_err 
 	return 0;
 }
 
-int registry_blob_open(struct registry_session *s, crio_call *call, const struct descriptor *d, void (*progress)(void *arg, size_t n),
-		       void *arg, struct registry_blob **ret, crio_err *err)
+int registry_blob_open(struct registry_session *s, crio_call *call, const struct descriptor *d,
+		       void (*progress)(void *arg, size_t n), void *arg, struct registry_blob **ret, crio_err *err)
 {
 	cleanup_blob struct registry_blob *b = calloc(1, sizeof(*b));
 	enum http_fail fail;
@@ -170,7 +172,8 @@ ssize_t registry_blob_read(void *blob, void *p, size_t n, crio_err *err)
 	return (ssize_t)n;
 }
 
-int registry_blob_get(struct registry_session *s, crio_call *call, const struct descriptor *d, size_t limit, struct buf *ret, crio_err *err)
+int registry_blob_get(struct registry_session *s, crio_call *call, const struct descriptor *d, size_t limit,
+		      struct buf *ret, crio_err *err)
 {
 	cleanup_blob struct registry_blob *b = NULL;
 	char name[16], got[DIGEST_TEXT_MAX], piece[16384];
@@ -179,7 +182,8 @@ int registry_blob_get(struct registry_session *s, crio_call *call, const struct 
 	int r;
 
 	if (d->size > (int64_t)limit)
-		return err_set(err, CRIO_E_EXHAUSTED, "blob %s: %lld bytes, more than %zu", d->digest, (long long)d->size, limit);
+		return err_set(err, CRIO_E_EXHAUSTED, "blob %s: %lld bytes, more than %zu", d->digest,
+			       (long long)d->size, limit);
 	r = registry_blob_open(s, call, d, NULL, NULL, &b, err);
 	if (r < 0)
 		return r;

@@ -39,7 +39,8 @@ static int manifest_digests(const struct store_image *si, struct image *im, stru
 	if (*im->digest && add_once(digests, im->digest) < 0)
 		return CRIO_E_NOMEM;
 	for (size_t i = 0; i < si->n_big; i++)
-		if (str_starts(si->big[i].key, "manifest") && *si->big[i].digest && add_once(digests, si->big[i].digest) < 0)
+		if (str_starts(si->big[i].key, "manifest") && *si->big[i].digest &&
+		    add_once(digests, si->big[i].digest) < 0)
 			return CRIO_E_NOMEM;
 	return 0;
 }
@@ -95,16 +96,18 @@ static const struct store_big *find_big(const struct store_image *si, const char
 	return NULL;
 }
 
-int image_read_config(struct store *s, const struct store_image *si, char **ret_config, size_t *ret_n, struct kvs *annotations, crio_err *err)
+int image_read_config(struct store *s, const struct store_image *si, char **ret_config, size_t *ret_n,
+		      struct kvs *annotations, crio_err *err)
 {
-	cleanup_manifest struct manifest m = { 0 };
+	cleanup_manifest struct manifest m = {0};
 	cleanup_free char *text = NULL;
 	char key[DIGEST_TEXT_MAX];
 	size_t n;
 	int r;
 
 	(void)snprintf(key, sizeof(key), "sha256:%s", si->id);
-	if (find_big(si, "manifest") && store_image_big_get(s, si->id, "manifest", MANIFEST_MAX, &text, &n, NULL) == 0 &&
+	if (find_big(si, "manifest") &&
+	    store_image_big_get(s, si->id, "manifest", MANIFEST_MAX, &text, &n, NULL) == 0 &&
 	    manifest_parse(text, n, "", &m, NULL) == 0 && !m.index) {
 		if (annotations && str_eq(m.media_type, MT_OCI_MANIFEST) && kvs_copy(annotations, &m.annotations) < 0)
 			return err_nomem(err);
@@ -158,7 +161,8 @@ static int read_parsed(struct image *im, struct store *s, const struct store_ima
 }
 
 /* Makes the image of `id` out of every store's record of it. *ret NULL: it cannot be read. */
-static int make_image(struct images *is, const struct conf *conf, const struct catalog *c, const char *id, struct image *old, struct image **ret)
+static int make_image(struct images *is, const struct conf *conf, const struct catalog *c, const char *id,
+		      struct image *old, struct image **ret)
 {
 	CLEANUP(image_unrefp) struct image *im = image_new(id);
 	cleanup_strv struct strv digests = STRV_INIT;
@@ -185,8 +189,8 @@ static int make_image(struct images *is, const struct conf *conf, const struct c
 		return CRIO_E_NOMEM;
 	for (size_t i = 0; i < im->names.n && !im->pinned; i++)
 		im->pinned = pinned_match(conf, im->names.v[i]);
-	if (old && same(&old->names, &im->names) && same(&old->repo_digests, &im->repo_digests) && old->pinned == im->pinned &&
-	    old->size == im->size) {
+	if (old && same(&old->names, &im->names) && same(&old->repo_digests, &im->repo_digests) &&
+	    old->pinned == im->pinned && old->size == im->size) {
 		*ret = image_ref(old);
 		return 0;
 	}

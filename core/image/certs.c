@@ -22,7 +22,8 @@ static int by_name(const struct dirent **a, const struct dirent **b)
 }
 
 /* "client.cert" with ".key" for ".cert" must be there as well. */
-static int check_pair(const char *path, const char *name, const char *ext, const char *other, char **ret_other, crio_err *err)
+static int check_pair(const char *path, const char *name, const char *ext, const char *other, char **ret_other,
+		      crio_err *err)
 {
 	char *p = path_fmt("%s/%.*s%s", path, (int)(strlen(name) - strlen(ext)), name, other);
 
@@ -51,7 +52,8 @@ static int add_file(const char *path, const char *name, struct buf *ca, struct c
 			return r;
 		buf_adds(ca, text);
 		buf_addc(ca, '\n');
-		return ca->over ? err_set(err, CRIO_E_EXHAUSTED, "%s: more than %u bytes of certificates", path, CA_MAX) : 0;
+		return ca->over ? err_set(err, CRIO_E_EXHAUSTED, "%s: more than %u bytes of certificates", path, CA_MAX)
+				: 0;
 	}
 	if (str_ends(name, ".key"))
 		return check_pair(path, name, ".key", ".cert", &other, err);
@@ -90,8 +92,8 @@ static int load_dir(const char *path, struct certs *c, crio_err *err)
 
 int certs_load(const char *dir, const char *host, struct certs *ret, crio_err *err)
 {
-	static const char *const places[] = { "/etc/containers/certs.d", "/etc/docker/certs.d" };
-	struct certs c = { 0 };
+	static const char *const places[] = {"/etc/containers/certs.d", "/etc/docker/certs.d"};
+	struct certs c = {0};
 	int r = 0;
 
 	if (!reference_domain_ok(host))

@@ -57,7 +57,10 @@ static const char *value(const char *p, struct buf *b)
 static int keep(struct challenge *c, const struct buf *name, const struct buf *val)
 {
 	const char *n = name->p ? name->p : "", *v = val->p ? val->p : "";
-	char **field = !strcasecmp(n, "realm") ? &c->realm : !strcasecmp(n, "service") ? &c->service : !strcasecmp(n, "scope") ? &c->scope : NULL;
+	char **field = !strcasecmp(n, "realm")	   ? &c->realm
+		       : !strcasecmp(n, "service") ? &c->service
+		       : !strcasecmp(n, "scope")   ? &c->scope
+						   : NULL;
 	char *s;
 
 	if (!field)
@@ -108,7 +111,7 @@ static int pick_in(const char *p, struct challenge *c)
 int challenge_pick(const struct strv *headers, struct challenge *ret, crio_err *err)
 {
 	for (size_t i = 0; i < headers->n; i++) {
-		cleanup_challenge struct challenge c = { 0 };
+		cleanup_challenge struct challenge c = {0};
 
 		if (strlen(headers->v[i]) > CHALLENGE_MAX)
 			continue;
@@ -116,7 +119,8 @@ int challenge_pick(const struct strv *headers, struct challenge *ret, crio_err *
 			return err_nomem(err);
 		if (c.scheme == CHALLENGE_NONE || (c.scheme == CHALLENGE_BEARER && !str_set(c.realm)))
 			continue;
-		if ((!c.realm && !(c.realm = strdup(""))) || (!c.service && !(c.service = strdup(""))) || (!c.scope && !(c.scope = strdup(""))))
+		if ((!c.realm && !(c.realm = strdup(""))) || (!c.service && !(c.service = strdup(""))) ||
+		    (!c.scope && !(c.scope = strdup(""))))
 			return err_nomem(err);
 		*ret = c;
 		memset(&c, 0, sizeof(c));

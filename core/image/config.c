@@ -14,7 +14,8 @@ static int bad(crio_err *err, const char *what)
 }
 
 /* A member that may be absent or null, but not of another type. */
-static int member(const struct json_object *o, const char *key, enum json_type type, struct json_object **ret, crio_err *err)
+static int member(const struct json_object *o, const char *key, enum json_type type, struct json_object **ret,
+		  crio_err *err)
 {
 	struct json_object *v = o ? json_get(o, key) : NULL;
 
@@ -22,7 +23,8 @@ static int member(const struct json_object *o, const char *key, enum json_type t
 	if (!v)
 		return 0;
 	if (!json_object_is_type(v, type))
-		return err_set(err, CRIO_E_CORRUPT, "image config: '%s' is not of type %s", key, json_type_to_name(type));
+		return err_set(err, CRIO_E_CORRUPT, "image config: '%s' is not of type %s", key,
+			       json_type_to_name(type));
 	*ret = v;
 	return 0;
 }
@@ -74,7 +76,8 @@ static int take_keys(const struct json_object *o, const char *key, struct strv *
 		return r;
 	if (json_object_object_length(v) > ENV_MAX)
 		return err_set(err, CRIO_E_EXHAUSTED, "image config: '%s' has more than %d members", key, ENV_MAX);
-	json_object_object_foreach(v, k, unused) {
+	json_object_object_foreach(v, k, unused)
+	{
 		(void)unused;
 		if (strv_add(field, k) < 0)
 			return err_nomem(err);
@@ -93,7 +96,8 @@ static int take_labels(const struct json_object *o, struct kvs *field, crio_err 
 		return r;
 	if (json_object_object_length(v) > LABELS_MAX)
 		return err_set(err, CRIO_E_EXHAUSTED, "image config: more than %d labels", LABELS_MAX);
-	json_object_object_foreach(v, k, val) {
+	json_object_object_foreach(v, k, val)
+	{
 		if (val && !json_object_is_type(val, json_type_string))
 			return bad(err, "a label is not a string");
 		if (kvs_set(field, k, val ? json_object_get_string(val) : "") < 0)

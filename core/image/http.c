@@ -9,7 +9,7 @@
 
 #include "core/util/fs.h"
 
-#define IDLE_MAX 8              /* handles (each with its connections) kept for the next transfer */
+#define IDLE_MAX 8 /* handles (each with its connections) kept for the next transfer */
 #define BUFFERED_MAX (256u << 10)
 #define SEC 1000000000LL
 
@@ -21,10 +21,10 @@ struct client {
 };
 
 struct http {
-	pthread_mutex_t lock;        /* guards idle, n_idle */
+	pthread_mutex_t lock; /* guards idle, n_idle */
 	struct client *idle;
 	size_t n_idle;
-	CURLSH *share;               /* names resolved */
+	CURLSH *share; /* names resolved */
 	pthread_mutex_t share_lock[CURL_LOCK_DATA_LAST];
 };
 
@@ -35,14 +35,14 @@ struct http_xfer {
 	struct curl_slist *headers;
 	struct http_head head;
 	struct http_limits limits;
-	char *name;                  /* "GET https://host/..." for messages */
+	char *name; /* "GET https://host/..." for messages */
 	char fault[CURL_ERROR_SIZE];
-	struct buf data;             /* bytes not read yet */
-	size_t given;                /* of data, handed out by the last http_next */
+	struct buf data; /* bytes not read yet */
+	size_t given;	 /* of data, handed out by the last http_next */
 	size_t head_bytes;
 	bool head_done, done, paused, no_body, head_too_big;
-	bool sent_body;              /* any byte of the body came */
-	CURLcode result;             /* once done */
+	bool sent_body;	 /* any byte of the body came */
+	CURLcode result; /* once done */
 	int64_t waited_ns, waited_bytes;
 };
 
@@ -340,7 +340,8 @@ static int failed(struct http_xfer *x, enum http_fail *ret_fail, crio_err *err)
 	if (x->head_too_big) {
 		if (ret_fail)
 			*ret_fail = HTTP_FAIL_OTHER;
-		return err_set(err, CRIO_E_EXHAUSTED, "%s: the answer's headers are larger than %u bytes", x->name, HTTP_HEAD_MAX);
+		return err_set(err, CRIO_E_EXHAUSTED, "%s: the answer's headers are larger than %u bytes", x->name,
+			       HTTP_HEAD_MAX);
 	}
 	if (code_is_connect(x->result) || (x->result == CURLE_OPERATION_TIMEDOUT && connected == 0))
 		f = HTTP_FAIL_CONNECT;
@@ -376,7 +377,7 @@ static int step(struct http_xfer *x, crio_err *err)
 /* Waits until curl has something to do, the call ends, or until_ns. */
 static int wait_some(struct http_xfer *x, int64_t until_ns, crio_err *err)
 {
-	struct curl_waitfd fds[1] = { { .fd = call_cancel_fd(x->call), .events = CURL_WAIT_POLLIN } };
+	struct curl_waitfd fds[1] = {{.fd = call_cancel_fd(x->call), .events = CURL_WAIT_POLLIN}};
 	int64_t before = now_mono_ns(), left = until_ns - before, call_left = call_left_ns(x->call);
 	int ms;
 
@@ -392,7 +393,7 @@ static int wait_some(struct http_xfer *x, int64_t until_ns, crio_err *err)
 
 static void setup_tls(CURL *e, const struct http_tls *t)
 {
-	struct curl_blob blob = { 0 };
+	struct curl_blob blob = {0};
 
 	if (!t)
 		return;
@@ -434,7 +435,7 @@ static void setup_request(struct http_xfer *x, const struct http_args *a)
 static int setup(struct http_xfer *x, const struct http_args *a, crio_err *err)
 {
 	CURL *e = x->c->easy;
-	cleanup_url struct url u = { 0 };
+	cleanup_url struct url u = {0};
 	int r = url_parse(a->url, NULL, &u, err);
 
 	if (r < 0)
@@ -478,7 +479,8 @@ static int setup(struct http_xfer *x, const struct http_args *a, crio_err *err)
 	return curl_multi_add_handle(x->c->multi, e) == CURLM_OK ? 0 : err_nomem(err);
 }
 
-int http_open(struct http *h, crio_call *call, const struct http_args *a, struct http_xfer **ret, enum http_fail *ret_fail, crio_err *err)
+int http_open(struct http *h, crio_call *call, const struct http_args *a, struct http_xfer **ret,
+	      enum http_fail *ret_fail, crio_err *err)
 {
 	cleanup_http_xfer struct http_xfer *x = calloc(1, sizeof(*x));
 	int64_t until;
@@ -513,7 +515,8 @@ int http_open(struct http *h, crio_call *call, const struct http_args *a, struct
 		if (now_mono_ns() >= until) {
 			if (ret_fail)
 				*ret_fail = HTTP_FAIL_BROKEN;
-			return err_set(err, CRIO_E_UNAVAILABLE, "%s: no answer within %lld s", x->name, (long long)(x->limits.answer_ns / SEC));
+			return err_set(err, CRIO_E_UNAVAILABLE, "%s: no answer within %lld s", x->name,
+				       (long long)(x->limits.answer_ns / SEC));
 		}
 	}
 	if (!x->head_done)
@@ -543,8 +546,8 @@ static int too_slow(struct http_xfer *x, enum http_fail *ret_fail, crio_err *err
 		return 0;
 	if (ret_fail)
 		*ret_fail = HTTP_FAIL_BROKEN;
-	return err_set(err, CRIO_E_UNAVAILABLE, "%s: the server sent %lld bytes in %lld s, less than %lld", x->name, (long long)got,
-		       (long long)(x->limits.window_ns / SEC), (long long)need);
+	return err_set(err, CRIO_E_UNAVAILABLE, "%s: the server sent %lld bytes in %lld s, less than %lld", x->name,
+		       (long long)got, (long long)(x->limits.window_ns / SEC), (long long)need);
 }
 
 int http_next(struct http_xfer *x, const void **ret_p, size_t *ret_n, enum http_fail *ret_fail, crio_err *err)
@@ -588,7 +591,8 @@ void http_close(struct http_xfer *x)
 	if (!x)
 		return;
 	if (x->c) {
-		(void)curl_multi_remove_handle(x->c->multi, x->c->easy); /* an unfinished transfer's connection is closed */
+		(void)curl_multi_remove_handle(x->c->multi,
+					       x->c->easy); /* an unfinished transfer's connection is closed */
 		client_put(x->h, x->c);
 	}
 	curl_slist_free_all(x->headers);
@@ -611,7 +615,8 @@ int http_body(struct http_xfer *x, size_t limit, struct buf *b, enum http_fail *
 		if (b->n + n > limit) {
 			if (ret_fail)
 				*ret_fail = HTTP_FAIL_OTHER;
-			return err_set(err, CRIO_E_EXHAUSTED, "%s: the answer is larger than %zu bytes", x->name, limit);
+			return err_set(err, CRIO_E_EXHAUSTED, "%s: the answer is larger than %zu bytes", x->name,
+				       limit);
 		}
 		buf_add(b, p, n);
 		if (buf_bad(b))

@@ -53,7 +53,8 @@ struct image *image_new(const char *id)
 	im->stop_signal = strdup("");
 	im->username = strdup("");
 	im->config_json = strdup("");
-	if (im->digest && im->architecture && im->os && im->variant && im->user && im->workdir && im->stop_signal && im->username && im->config_json)
+	if (im->digest && im->architecture && im->os && im->variant && im->user && im->workdir && im->stop_signal &&
+	    im->username && im->config_json)
 		return im;
 	image_unref(im);
 	return NULL;

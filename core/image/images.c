@@ -28,7 +28,8 @@ static const char *set_or_null(const char *s)
 
 static int load_registries(const struct conf *c, struct registries **ret, crio_err *err)
 {
-	return registries_load(set_or_null(c->flags.registries_conf), set_or_null(c->flags.registries_conf_dir), ret, err);
+	return registries_load(set_or_null(c->flags.registries_conf), set_or_null(c->flags.registries_conf_dir), ret,
+			       err);
 }
 
 static char *user_agent(void)
@@ -174,9 +175,10 @@ static struct image *find_id(const struct catalog *c, const char *text, bool *re
 }
 
 /* With the name it was found by. */
-static int find_named(struct images *is, const struct catalog *c, const char *text, struct image **ret, struct reference *ret_ref, crio_err *err)
+static int find_named(struct images *is, const struct catalog *c, const char *text, struct image **ret,
+		      struct reference *ret_ref, crio_err *err)
 {
-	cleanup_references struct references cand = { 0 };
+	cleanup_references struct references cand = {0};
 	int r = images_candidates(is, text, &cand, err);
 
 	if (r < 0)
@@ -272,7 +274,7 @@ int images_list(struct images *is, const char *filter, struct image ***ret, size
 /* The names of si but `name`. v is the caller's array of at least names.n pointers. */
 static struct crio_strs names_without(const struct store_image *si, const char *name, const char **v)
 {
-	struct crio_strs left = { v, 0 };
+	struct crio_strs left = {v, 0};
 
 	for (size_t i = 0; i < si->names.n; i++)
 		if (!str_eq(si->names.v[i], name))
@@ -289,7 +291,8 @@ static int drop_name(struct store *s, crio_call *call, const struct store_image 
 	return store_image_set_names(s, call, si->id, names_without(si, name, v), err);
 }
 
-int images_take_name(struct images *is, crio_call *call, const char *name, const char *keep, const struct store *but, crio_err *err)
+int images_take_name(struct images *is, crio_call *call, const char *name, const char *keep, const struct store *but,
+		     crio_err *err)
 {
 	struct store *s;
 
@@ -336,7 +339,8 @@ static int check_unused(struct images *is, const char *id, crio_err *err)
 
 		for (size_t k = 0; r == 0 && k < l->n; k++)
 			if (str_eq(l->v[k]->image, id))
-				r = err_set(err, CRIO_E_PRECONDITION, "image used by %s: image is in use by a container", l->v[k]->id);
+				r = err_set(err, CRIO_E_PRECONDITION,
+					    "image used by %s: image is in use by a container", l->v[k]->id);
 		store_containers_unref(l);
 	}
 	return r;
@@ -385,7 +389,8 @@ static int untag(struct images *is, crio_call *call, const struct image *im, con
 }
 
 /* Whatever the text names, as a catalogue's image; *ret_ref is filled when it was found by name. */
-static int find_for_removal(struct images *is, const char *text, struct image **ret, struct reference *ret_ref, crio_err *err)
+static int find_for_removal(struct images *is, const char *text, struct image **ret, struct reference *ret_ref,
+			    crio_err *err)
 {
 	struct catalog *c = NULL;
 	struct image *im;
@@ -429,15 +434,17 @@ int images_remove(struct images *is, crio_call *call, const char *text, crio_err
 
 /* ---- for containers ---- */
 
-int images_check_allowed(struct images *is, const char *pod_namespace, const char *user_ref, const struct image *im, crio_err *err)
+int images_check_allowed(struct images *is, const char *pod_namespace, const char *user_ref, const struct image *im,
+			 crio_err *err)
 {
 	cleanup_conf const struct conf *conf = images_conf(is);
-	cleanup_references struct references cand = { 0 };
+	cleanup_references struct references cand = {0};
 	cleanup_reference struct reference ref = REFERENCE_INIT;
 	const char *name = user_ref;
 
 	/* By id: the image's own names say where it is from. */
-	if (!str_set(user_ref) || image_id_of_text(user_ref) || (str_is_hex(user_ref, strlen(user_ref)) && str_starts(im->id, user_ref)))
+	if (!str_set(user_ref) || image_id_of_text(user_ref) ||
+	    (str_is_hex(user_ref, strlen(user_ref)) && str_starts(im->id, user_ref)))
 		name = im->repo_tags.n ? im->repo_tags.v[0] : im->repo_digests.n ? im->repo_digests.v[0] : "";
 	if (!*name)
 		return policy_check(conf, pod_namespace, NULL, err);

@@ -1,6 +1,7 @@
 /*
  * layers.c: an image's layers into a store. What the store has is skipped; what any store has is streamed through
- * tar-split; the rest is downloaded and unpacked in one pass. Layers are worked on side by side and recorded from the bottom up.
+ * tar-split; the rest is downloaded and unpacked in one pass. Layers are worked on side by side and recorded from the
+ * bottom up.
  *
  * No deadlock between pulls that share layers: who waits for a layer that another pull makes holds no layer on the same
  * thread, and a layer that is held waits only for those below it.
@@ -19,13 +20,13 @@ enum layer_state { LAYER_MISSING = 0, LAYER_DONE };
 
 struct fetch {
 	const struct layers_args *a;
-	crio_call *call;            /* cancelled at the first failure */
-	pthread_mutex_t lock;       /* guards next, state, code, error */
+	crio_call *call;      /* cancelled at the first failure */
+	pthread_mutex_t lock; /* guards next, state, code, error */
 	pthread_cond_t changed;
 	size_t n, next;
 	enum layer_state *state;
 	char (*ids)[65];
-	int code;                   /* the first failure */
+	int code; /* the first failure */
 	struct crio_err error;
 };
 
@@ -68,10 +69,11 @@ static int wait_below(struct fetch *f, size_t i, crio_err *err)
 }
 
 /* Unpacks src into a layer begun, and records it. Frees nl. */
-static int fill_layer(struct fetch *f, size_t i, struct store_new_layer *nl, struct unpack_opts *o, const struct store_layer *like, crio_err *err)
+static int fill_layer(struct fetch *f, size_t i, struct store_new_layer *nl, struct unpack_opts *o,
+		      const struct store_layer *like, crio_err *err)
 {
-	cleanup_unpack_result struct unpack_result res = { 0 };
-	struct store_layer_info info = { 0 };
+	cleanup_unpack_result struct unpack_result res = {0};
+	struct store_layer_info info = {0};
 	int r;
 
 	o->dirfd = store_new_layer_dirfd(nl);
@@ -98,9 +100,10 @@ static int fill_layer(struct fetch *f, size_t i, struct store_new_layer *nl, str
 }
 
 /* From a layer of the same content in `from`. */
-static int copy_layer(struct fetch *f, size_t i, struct store *from, const struct store_layer *like, struct store_new_layer *nl, crio_err *err)
+static int copy_layer(struct fetch *f, size_t i, struct store *from, const struct store_layer *like,
+		      struct store_new_layer *nl, crio_err *err)
 {
-	struct unpack_opts o = { .size = -1, .media_type = "" };
+	struct unpack_opts o = {.size = -1, .media_type = ""};
 	cleanup_close int tree = -1, split = -1;
 	struct assembly *as = NULL;
 	int r = store_layer_tree_open(from, f->call, like->id, &tree, err);
@@ -124,7 +127,7 @@ static int download_layer(struct fetch *f, size_t i, struct store_new_layer *nl,
 {
 	const struct descriptor *d = &f->a->blobs[i];
 	cleanup_blob struct registry_blob *blob = NULL;
-	struct unpack_opts o = { .size = d->size, .media_type = d->media_type, .digest = d->digest };
+	struct unpack_opts o = {.size = d->size, .media_type = d->media_type, .digest = d->digest};
 	int r = registry_blob_open(f->a->session, f->call, d, progress, f, &blob, err);
 
 	if (r < 0) {
@@ -140,7 +143,7 @@ static int download_layer(struct fetch *f, size_t i, struct store_new_layer *nl,
 /* CRIO_E_EXISTS: it is there. */
 static int begin(struct fetch *f, size_t i, struct store_new_layer **ret, crio_err *err)
 {
-	struct store_begin_args b = { .parent = i ? f->ids[i - 1] : "", .diff_digest = f->a->diff_ids->v[i] };
+	struct store_begin_args b = {.parent = i ? f->ids[i - 1] : "", .diff_digest = f->a->diff_ids->v[i]};
 
 	return store_layer_begin(f->a->store, f->call, &b, ret, err);
 }
@@ -169,7 +172,8 @@ static int try_copy(struct fetch *f, size_t i, crio_err *err)
 		log_debug("Layer %s of store %s cannot be copied: %s", like->id, store_root(s), err_text(&e));
 		err_clear(&e);
 	}
-	return err_set(err, CRIO_E_NOT_FOUND, "no store has layer %s in a form that can be read back", f->a->diff_ids->v[i]);
+	return err_set(err, CRIO_E_NOT_FOUND, "no store has layer %s in a form that can be read back",
+		       f->a->diff_ids->v[i]);
 }
 
 static int one_layer(struct fetch *f, size_t i, crio_err *err)
@@ -246,7 +250,8 @@ static int look(struct fetch *f, size_t *ret_missing, crio_err *err)
 
 	*ret_missing = 0;
 	for (size_t i = 0; i < f->n; i++) {
-		cleanup_layer struct store_layer *l = *ret_missing ? NULL : store_layer_find(f->a->store, parent, f->a->diff_ids->v[i]);
+		cleanup_layer struct store_layer *l =
+		    *ret_missing ? NULL : store_layer_find(f->a->store, parent, f->a->diff_ids->v[i]);
 		int r = 0;
 
 		if (l) {
@@ -272,7 +277,8 @@ static void run(struct fetch *f, size_t missing)
 	size_t n = 0;
 
 	/* Where a layer is a snapshot of the one below it, there is nothing to do side by side. */
-	while (n < PARALLEL - 1 && n + 1 < missing && store_layers_independent(f->a->store) && pthread_create(&helpers[n], NULL, work, f) == 0)
+	while (n < PARALLEL - 1 && n + 1 < missing && store_layers_independent(f->a->store) &&
+	       pthread_create(&helpers[n], NULL, work, f) == 0)
 		n++;
 	(void)work(f);
 	while (n)
@@ -285,7 +291,7 @@ int layers_fetch(const struct layers_args *a, crio_call *call, char ret_top[65],
 	size_t n = a->diff_ids->n, missing = 0;
 	cleanup_free enum layer_state *state = calloc(n ? n : 1, sizeof(*state));
 	cleanup_free char(*ids)[65] = calloc(n ? n : 1, sizeof(*ids));
-	struct fetch f = { .a = a, .call = sub, .n = n, .state = state, .ids = ids };
+	struct fetch f = {.a = a, .call = sub, .n = n, .state = state, .ids = ids};
 	int r;
 
 	if (!sub || !state || !ids)

@@ -47,9 +47,11 @@ static int descriptor_parse(const struct json_object *o, const char *what, struc
 	if (!o)
 		return err_set(err, CRIO_E_CORRUPT, "manifest: %s is missing or not an object", what);
 	if (!digest_is_valid(digest))
-		return err_set(err, CRIO_E_CORRUPT, "manifest: the digest of %s is not sha256, sha384 or sha512 in lower-case hex", what);
+		return err_set(err, CRIO_E_CORRUPT,
+			       "manifest: the digest of %s is not sha256, sha384 or sha512 in lower-case hex", what);
 	if (!size || !json_object_is_type(size, json_type_int) || json_object_get_int64(size) < 0)
-		return err_set(err, CRIO_E_CORRUPT, "manifest: the size of %s (%s) is missing or negative", what, digest);
+		return err_set(err, CRIO_E_CORRUPT, "manifest: the size of %s (%s) is missing or negative", what,
+			       digest);
 	if (strlen(type) > 256 || !str_is_printable(type))
 		return err_set(err, CRIO_E_CORRUPT, "manifest: the mediaType of %s is malformed", what);
 	d->size = json_object_get_int64(size);
@@ -76,7 +78,8 @@ static bool is_schema1_type(const char *t)
 static int schema1(crio_err *err)
 {
 	return err_set(err, CRIO_E_UNSUPPORTED,
-		       "the manifest is of Docker schema 1, which is obsolete and not supported: push the image again with a current tool");
+		       "the manifest is of Docker schema 1, which is obsolete and not supported: push the image again "
+		       "with a current tool");
 }
 
 /* What the document is: by its mediaType, which must agree with the Content-Type, else by its fields. */
@@ -90,14 +93,18 @@ static int find_type(const struct json_object *doc, const char *content_type, co
 	if (is_schema1_type(content_type) || is_schema1_type(type) || has(doc, "fsLayers"))
 		return schema1(err);
 	if (*type && known && !str_eq(type, content_type))
-		return err_set(err, CRIO_E_INVALID, "manifest: its mediaType '%.128s' and the Content-Type '%.128s' disagree", type, content_type);
+		return err_set(err, CRIO_E_INVALID,
+			       "manifest: its mediaType '%.128s' and the Content-Type '%.128s' disagree", type,
+			       content_type);
 	if (!*type && known)
 		type = content_type;
 	if (!*type) /* OCI lets it be absent */
 		type = has(doc, "manifests") ? MT_OCI_INDEX : has(doc, "layers") ? MT_OCI_MANIFEST : "";
-	if (is_index_type(type) ? has(doc, "layers") || !json_arr(doc, "manifests") : has(doc, "manifests") || !json_arr(doc, "layers"))
-		return err_set(err, CRIO_E_CORRUPT, "manifest: a document of type '%.128s' without its %s, or with those of another type", type,
-			       is_index_type(type) ? "manifests" : "layers");
+	if (is_index_type(type) ? has(doc, "layers") || !json_arr(doc, "manifests")
+				: has(doc, "manifests") || !json_arr(doc, "layers"))
+		return err_set(err, CRIO_E_CORRUPT,
+			       "manifest: a document of type '%.128s' without its %s, or with those of another type",
+			       type, is_index_type(type) ? "manifests" : "layers");
 	if (!is_index_type(type) && !is_image_type(type))
 		return err_set(err, CRIO_E_UNSUPPORTED, "manifest: type '%.128s' is not an image", type);
 	if (json_int(doc, "schemaVersion", 0) != 2)
@@ -117,24 +124,28 @@ static int parse_layers(const struct json_object *doc, struct manifest *m, crio_
 	r = descriptor_parse(json_obj(doc, "config"), "config", &m->config, err);
 	if (r < 0)
 		return r;
-	if (*m->config.media_type && !str_eq(m->config.media_type, MT_OCI_CONFIG) && !str_eq(m->config.media_type, MT_DOCKER_CONFIG))
-		return err_set(err, CRIO_E_UNSUPPORTED, "manifest: its config is of type '%.128s': not an image that can be run",
+	if (*m->config.media_type && !str_eq(m->config.media_type, MT_OCI_CONFIG) &&
+	    !str_eq(m->config.media_type, MT_DOCKER_CONFIG))
+		return err_set(err, CRIO_E_UNSUPPORTED,
+			       "manifest: its config is of type '%.128s': not an image that can be run",
 			       m->config.media_type);
 	if (m->config.size > MANIFEST_MAX)
-		return err_set(err, CRIO_E_EXHAUSTED, "manifest: a config of %lld bytes, more than %u", (long long)m->config.size, MANIFEST_MAX);
+		return err_set(err, CRIO_E_EXHAUSTED, "manifest: a config of %lld bytes, more than %u",
+			       (long long)m->config.size, MANIFEST_MAX);
 	m->layers = calloc(n ? n : 1, sizeof(*m->layers));
 	if (!m->layers)
 		return err_nomem(err);
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *o = json_object_array_get_idx(l, i);
 
-		r = descriptor_parse(json_object_is_type(o, json_type_object) ? o : NULL, "a layer", &m->layers[i], err);
+		r = descriptor_parse(json_object_is_type(o, json_type_object) ? o : NULL, "a layer", &m->layers[i],
+				     err);
 		if (r < 0)
 			return r;
 		m->n_layers++;
 		if (m->layers[i].size > LAYER_SIZE_MAX)
-			return err_set(err, CRIO_E_EXHAUSTED, "manifest: a layer of %lld bytes, more than %lld", (long long)m->layers[i].size,
-				       LAYER_SIZE_MAX);
+			return err_set(err, CRIO_E_EXHAUSTED, "manifest: a layer of %lld bytes, more than %lld",
+				       (long long)m->layers[i].size, LAYER_SIZE_MAX);
 	}
 	return 0;
 }
@@ -163,7 +174,8 @@ static int parse_entries(const struct json_object *doc, struct manifest *m, crio
 		struct manifest_entry *e = &m->entries[i];
 
 		m->n_entries++;
-		r = descriptor_parse(json_object_is_type(o, json_type_object) ? o : NULL, "a manifest of the index", &e->d, err);
+		r = descriptor_parse(json_object_is_type(o, json_type_object) ? o : NULL, "a manifest of the index",
+				     &e->d, err);
 		if (r < 0)
 			return r;
 		r = platform_parse(json_obj(o, "platform"), &e->platform, err);
@@ -176,7 +188,7 @@ static int parse_entries(const struct json_object *doc, struct manifest *m, crio
 int manifest_parse(const char *text, size_t n, const char *content_type, struct manifest *ret, crio_err *err)
 {
 	cleanup_json struct json_object *doc = NULL;
-	cleanup_manifest struct manifest m = { 0 };
+	cleanup_manifest struct manifest m = {0};
 	const char *type = "";
 	int r;
 
@@ -211,9 +223,10 @@ void platform_here(struct platform *ret)
 	static const struct {
 		const char *machine, *arch, *variant;
 	} names[] = {
-		{ "x86_64", "amd64", "" },    { "aarch64", "arm64", "v8" }, { "armv8l", "arm", "v8" },  { "armv7l", "arm", "v7" },
-		{ "armv6l", "arm", "v6" },    { "i686", "386", "" },        { "i586", "386", "" },      { "ppc64le", "ppc64le", "" },
-		{ "s390x", "s390x", "" },     { "riscv64", "riscv64", "" }, { "mips64", "mips64le", "" }, { "loongarch64", "loong64", "" },
+	    {"x86_64", "amd64", ""},	{"aarch64", "arm64", "v8"}, {"armv8l", "arm", "v8"},
+	    {"armv7l", "arm", "v7"},	{"armv6l", "arm", "v6"},    {"i686", "386", ""},
+	    {"i586", "386", ""},	{"ppc64le", "ppc64le", ""}, {"s390x", "s390x", ""},
+	    {"riscv64", "riscv64", ""}, {"mips64", "mips64le", ""}, {"loongarch64", "loong64", ""},
 	};
 	static char unknown[sizeof(((struct utsname *)0)->machine)];
 	struct utsname u;
@@ -255,17 +268,22 @@ int manifest_choose(const struct manifest *index, const struct platform *want, s
 
 	for (size_t i = 0; i < index->n_entries; i++) {
 		const struct platform *p = &index->entries[i].platform;
-		int rank = str_eq(p->os, want->os) && str_eq(p->architecture, want->architecture) ? variant_rank(want, p->variant) : 0;
+		int rank = str_eq(p->os, want->os) && str_eq(p->architecture, want->architecture)
+			       ? variant_rank(want, p->variant)
+			       : 0;
 
 		if (rank > best) {
 			best = rank;
 			*ret_i = i;
 		}
 		if (seen.n < 200)
-			buf_addf(&seen, "%s%.32s/%.32s%s%.32s", i ? ", " : "", p->os, p->architecture, *p->variant ? "/" : "", p->variant);
+			buf_addf(&seen, "%s%.32s/%.32s%s%.32s", i ? ", " : "", p->os, p->architecture,
+				 *p->variant ? "/" : "", p->variant);
 	}
 	if (best)
 		return 0;
-	return err_set(err, CRIO_E_NOT_FOUND, "no image found in image index for architecture \"%s\", variant \"%s\", OS \"%s\"; it has: %s",
-		       want->architecture, want->variant, want->os, seen.p && str_is_printable(seen.p) ? seen.p : "nothing");
+	return err_set(err, CRIO_E_NOT_FOUND,
+		       "no image found in image index for architecture \"%s\", variant \"%s\", OS \"%s\"; it has: %s",
+		       want->architecture, want->variant, want->os,
+		       seen.p && str_is_printable(seen.p) ? seen.p : "nothing");
 }

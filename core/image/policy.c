@@ -1,6 +1,7 @@
 /*
- * policy.c: containers-policy.json. insecureAcceptAnything and reject are decided here. A policy that wants signatures checked
- * is answered with a refusal: this daemon cannot check them, and must not run what the policy does not let it run.
+ * policy.c: containers-policy.json. insecureAcceptAnything and reject are decided here. A policy that wants signatures
+ * checked is answered with a refusal: this daemon cannot check them, and must not run what the policy does not let it
+ * run.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -15,7 +16,8 @@
 
 static int no(crio_err *err, const char *ref, const char *why)
 {
-	return err_set(err, CRIO_E_DENIED, "SignatureValidationFailed: Source image rejected: Running image docker://%s %s", ref, why);
+	return err_set(err, CRIO_E_DENIED,
+		       "SignatureValidationFailed: Source image rejected: Running image docker://%s %s", ref, why);
 }
 
 /* All requirements must hold. */
@@ -34,16 +36,19 @@ static int check_requirements(const struct json_object *list, const char *ref, c
 			return no(err, ref, "is rejected by policy.");
 		if (str_eq(type, "signedBy") || str_eq(type, "sigstoreSigned") || str_eq(type, "signedBaseLayer"))
 			return err_set(err, CRIO_E_DENIED,
-				       "SignatureValidationFailed: Source image rejected: the policy for docker://%s is of type %s, and this daemon "
+				       "SignatureValidationFailed: Source image rejected: the policy for docker://%s "
+				       "is of type %s, and this daemon "
 				       "cannot verify signatures",
 				       ref, type);
-		return err_set(err, CRIO_E_INVALID, "the policy for docker://%s has an unknown type '%.64s'", ref, type);
+		return err_set(err, CRIO_E_INVALID, "the policy for docker://%s has an unknown type '%.64s'", ref,
+			       type);
 	}
 	return 0;
 }
 
 /* Requirements for the longest scope: the whole name, then its parents, then "*." wildcards of the host. */
-static int find_scope(const struct json_object *scopes, const char *ref, const struct reference *r, struct json_object **ret)
+static int find_scope(const struct json_object *scopes, const char *ref, const struct reference *r,
+		      struct json_object **ret)
 {
 	cleanup_free char *at = reference_repo(r), *host = strdup(r->domain);
 	struct json_object *l = json_arr(scopes, ref);
@@ -118,7 +123,8 @@ static char *policy_path(const struct conf *conf, const char *ns, crio_err *err)
 		}
 		free(p);
 	}
-	p = strdup(str_set(conf->image.signature_policy) ? conf->image.signature_policy : "/etc/containers/policy.json");
+	p = strdup(str_set(conf->image.signature_policy) ? conf->image.signature_policy
+							 : "/etc/containers/policy.json");
 	if (!p)
 		(void)err_nomem(err);
 	return p;

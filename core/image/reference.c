@@ -34,7 +34,7 @@ void reference_release(struct reference *r)
 
 int reference_copy(struct reference *dst, const struct reference *src)
 {
-	struct reference c = { strdup(src->domain), strdup(src->path), strdup(src->tag), strdup(src->digest) };
+	struct reference c = {strdup(src->domain), strdup(src->path), strdup(src->tag), strdup(src->digest)};
 
 	if (!c.domain || !c.path || !c.tag || !c.digest) {
 		reference_release(&c);
@@ -195,7 +195,8 @@ static int parse_rest(const char *s, char *work, struct reference *r, crio_err *
 	if (at) {
 		*at = 0;
 		if (!digest_is_valid(at + 1))
-			return bad(err, s, "the part behind '@' is no digest (sha256, sha384 or sha512 in lower-case hex)");
+			return bad(err, s,
+				   "the part behind '@' is no digest (sha256, sha384 or sha512 in lower-case hex)");
 		tag = at;
 	}
 	colon = strchr(work, ':');
@@ -246,7 +247,8 @@ int reference_parse(const char *s, struct reference *ret, crio_err *err)
 	if (!r.domain)
 		return err_nomem(err);
 	/* Official images have a name of one component. */
-	work = path_fmt("%s%s", str_eq(r.domain, "docker.io") && !memchr(rest, '/', strcspn(rest, "@:")) ? "library/" : "", rest);
+	work = path_fmt(
+	    "%s%s", str_eq(r.domain, "docker.io") && !memchr(rest, '/', strcspn(rest, "@:")) ? "library/" : "", rest);
 	if (!work)
 		return err_nomem(err);
 	e = parse_rest(s, work, &r, err);

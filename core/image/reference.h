@@ -1,7 +1,7 @@
 /*
  * reference.h: names of images, "[domain/]path[:tag][@digest]" in the grammar of the distribution project. A parsed
- * reference is normalised: "busybox" is docker.io/library/busybox. Nothing that has not been through here may be used in a
- * URL, a path or a record.
+ * reference is normalised: "busybox" is docker.io/library/busybox. Nothing that has not been through here may be used
+ * in a URL, a path or a record.
  */
 #ifndef IMAGE_REFERENCE_H
 #define IMAGE_REFERENCE_H
@@ -20,18 +20,20 @@ struct reference {
 	char *tag;    /* "" none */
 	char *digest; /* "" none; else valid as digest.h says */
 };
-#define REFERENCE_INIT        \
-	{                     \
-		NULL, NULL, NULL, NULL \
+#define REFERENCE_INIT                                                                                                 \
+	{                                                                                                              \
+		NULL, NULL, NULL, NULL                                                                                 \
 	}
 void reference_release(struct reference *r);
 #define cleanup_reference CLEANUP(reference_release)
 int reference_copy(struct reference *dst, const struct reference *src);
 
-/* Parses and normalises into *ret (what it held before is not released). CRIO_E_INVALID: "invalid reference format" and what is wrong with it. Refused: 64 hex digits alone
- * (an image id), upper case in the path, an unknown digest algorithm. */
+/* Parses and normalises into *ret (what it held before is not released). CRIO_E_INVALID: "invalid reference format" and
+ * what is wrong with it. Refused: 64 hex digits alone (an image id), upper case in the path, an unknown digest
+ * algorithm. */
 int reference_parse(const char *s, struct reference *ret, crio_err *err);
-/* Without a domain of its own: docker.io is only assumed, registries.conf decides. For text that reference_parse takes. */
+/* Without a domain of its own: docker.io is only assumed, registries.conf decides. For text that reference_parse takes.
+ */
 bool reference_is_short(const char *s);
 
 /* The tag "latest" when there is neither tag nor digest; with a digest the tag goes. What stores record. */
@@ -43,7 +45,7 @@ char *reference_text(const struct reference *r);
 
 /* Each by itself. */
 bool reference_tag_ok(const char *s);
-bool reference_path_ok(const char *s);   /* at most REF_PATH_MAX */
+bool reference_path_ok(const char *s);	 /* at most REF_PATH_MAX */
 bool reference_domain_ok(const char *s); /* host[:port]; host is a name, an IPv4 address or an IPv6 one in brackets */
 
 #endif

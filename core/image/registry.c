@@ -35,7 +35,8 @@ void registry_close(struct registry_session *s)
 	free(s);
 }
 
-static int endpoint_init(struct registry_session *s, struct endpoint *ep, const struct registry_endpoint *from, crio_err *err)
+static int endpoint_init(struct registry_session *s, struct endpoint *ep, const struct registry_endpoint *from,
+			 crio_err *err)
 {
 	int r;
 
@@ -48,11 +49,13 @@ static int endpoint_init(struct registry_session *s, struct endpoint *ep, const 
 	if (!ep->host || !ep->repo || cred_init(&ep->cred) < 0)
 		return err_nomem(err);
 	if (!reference_domain_ok(ep->host) || !reference_path_ok(ep->repo))
-		return err_set(err, CRIO_E_INVALID, "registries.conf: location '%.200s/%.200s' is not host[:port]/repository", ep->host, ep->repo);
+		return err_set(err, CRIO_E_INVALID,
+			       "registries.conf: location '%.200s/%.200s' is not host[:port]/repository", ep->host,
+			       ep->repo);
 	r = certs_load(s->env.certs_dir, ep->host, &ep->certs, err);
 	if (r < 0)
 		return r;
-	ep->tls = (struct http_tls){ ep->insecure, ep->certs.ca_pem, ep->certs.cert_file, ep->certs.key_file };
+	ep->tls = (struct http_tls){ep->insecure, ep->certs.ca_pem, ep->certs.cert_file, ep->certs.key_file};
 	return 0;
 }
 
@@ -60,13 +63,14 @@ int registry_open(const struct registry_env *env, crio_call *call, const struct 
 		  struct registry_session **ret, crio_err *err)
 {
 	cleanup_registry struct registry_session *s = calloc(1, sizeof(*s));
-	cleanup_endpoints struct registry_endpoints eps = { 0 };
+	cleanup_endpoints struct registry_endpoints eps = {0};
 	cleanup_free char *repo = NULL;
 	int r = call_check(call, "pull", err);
 
 	if (r < 0)
 		return r;
-	if (!s || reference_copy(&s->ref, ref) < 0 || cred_init(&s->request_cred) < 0 || (cred && cred_copy(&s->request_cred, cred) < 0))
+	if (!s || reference_copy(&s->ref, ref) < 0 || cred_init(&s->request_cred) < 0 ||
+	    (cred && cred_copy(&s->request_cred, cred) < 0))
 		return err_nomem(err);
 	s->env = *env;
 	repo = reference_repo(ref);
@@ -101,9 +105,10 @@ static bool is_redirect(int status)
 	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
-static int next_hop(const struct endpoint *ep, const char *from, const char *location, bool *foreign, char **ret, crio_err *err)
+static int next_hop(const struct endpoint *ep, const char *from, const char *location, bool *foreign, char **ret,
+		    crio_err *err)
 {
-	cleanup_url struct url old = { 0 }, new = { 0 };
+	cleanup_url struct url old = {0}, new = {0};
 	int r = url_parse(from, NULL, &old, err);
 
 	if (r == 0)
@@ -111,9 +116,11 @@ static int next_hop(const struct endpoint *ep, const char *from, const char *loc
 	if (r < 0)
 		return err_wrap(err, "registry %s redirects", ep->host);
 	if (str_eq(old.scheme, "https") && str_eq(new.scheme, "http") && !ep->insecure)
-		return err_set(err, CRIO_E_DENIED, "registry %s redirects from https to http (%s): refused", ep->host, new.host);
+		return err_set(err, CRIO_E_DENIED, "registry %s redirects from https to http (%s): refused", ep->host,
+			       new.host);
 	if (url_is_link_local(&new) && !url_same_host(&old, &new))
-		return err_set(err, CRIO_E_DENIED, "registry %s redirects to a link-local address (%s): refused", ep->host, new.host);
+		return err_set(err, CRIO_E_DENIED, "registry %s redirects to a link-local address (%s): refused",
+			       ep->host, new.host);
 	/* For good: a way back to the first host may be the other one's doing. */
 	if (!url_same_host(&old, &new))
 		*foreign = true;
@@ -121,12 +128,14 @@ static int next_hop(const struct endpoint *ep, const char *from, const char *loc
 	return *ret ? 0 : err_nomem(err);
 }
 
-static int send_one(struct registry_session *s, struct endpoint *ep, crio_call *call, const struct request *rq, const char *url,
-		    const char *authorization, bool foreign, struct http_xfer **ret, enum http_fail *ret_fail, crio_err *err)
+static int send_one(struct registry_session *s, struct endpoint *ep, crio_call *call, const struct request *rq,
+		    const char *url, const char *authorization, bool foreign, struct http_xfer **ret,
+		    enum http_fail *ret_fail, crio_err *err)
 {
 	struct http_tls tls = ep->tls;
 	cleanup_strv struct strv headers = STRV_INIT;
-	struct http_args a = { .method = rq->method, .url = url, .body = rq->body, .limits = &s->env.limits, .range_from = rq->range_from };
+	struct http_args a = {
+	    .method = rq->method, .url = url, .body = rq->body, .limits = &s->env.limits, .range_from = rq->range_from};
 
 	if (rq->headers && strv_copy(&headers, rq->headers) < 0)
 		return err_nomem(err);
@@ -140,12 +149,13 @@ static int send_one(struct registry_session *s, struct endpoint *ep, crio_call *
 	return http_open(s->env.http, call, &a, ret, ret_fail, err);
 }
 
-int request_follow(struct registry_session *s, struct endpoint *ep, crio_call *call, const struct request *rq, const char *authorization,
-		   struct http_xfer **ret, bool *ret_foreign, enum http_fail *ret_fail, crio_err *err)
+int request_follow(struct registry_session *s, struct endpoint *ep, crio_call *call, const struct request *rq,
+		   const char *authorization, struct http_xfer **ret, bool *ret_foreign, enum http_fail *ret_fail,
+		   crio_err *err)
 {
 	cleanup_free char *url = strdup(rq->url);
 	/* A token service is another host than the registry: no client certificate for it. */
-	cleanup_url struct url to = { 0 }, base = { 0 };
+	cleanup_url struct url to = {0}, base = {0};
 	bool foreign = false, other;
 	int r;
 
@@ -193,8 +203,8 @@ static int wait_again(struct registry_session *s, crio_call *call, const struct 
 	return call_sleep(call, ns, err);
 }
 
-int endpoint_request(struct registry_session *s, struct endpoint *ep, crio_call *call, const struct request *rq, struct http_xfer **ret,
-		     enum http_fail *ret_fail, crio_err *err)
+int endpoint_request(struct registry_session *s, struct endpoint *ep, crio_call *call, const struct request *rq,
+		     struct http_xfer **ret, enum http_fail *ret_fail, crio_err *err)
 {
 	bool answered = false;
 
@@ -270,25 +280,30 @@ int answer_error(struct http_xfer *x, crio_err *err)
 	registry_words(x, code, message);
 	switch (status) {
 	case 401:
-		return err_set(err, CRIO_E_UNAUTHENTICATED, "unauthorized: %s", *message ? message : "authentication required");
+		return err_set(err, CRIO_E_UNAUTHENTICATED, "unauthorized: %s",
+			       *message ? message : "authentication required");
 	case 403:
-		return err_set(err, CRIO_E_DENIED, "%s", *message ? message : "requested access to the resource is denied");
+		return err_set(err, CRIO_E_DENIED, "%s",
+			       *message ? message : "requested access to the resource is denied");
 	case 404:
 		if (str_eq(code, "NAME_UNKNOWN"))
-			return err_set(err, CRIO_E_NOT_FOUND, "name unknown: %s", *message ? message : "repository name not known to registry");
+			return err_set(err, CRIO_E_NOT_FOUND, "name unknown: %s",
+				       *message ? message : "repository name not known to registry");
 		return err_set(err, CRIO_E_NOT_FOUND, "%s", *message ? message : "manifest unknown");
 	case 429:
-		return err_set(err, CRIO_E_UNAVAILABLE, "toomanyrequests: %s", *message ? message : "too many requests");
+		return err_set(err, CRIO_E_UNAVAILABLE, "toomanyrequests: %s",
+			       *message ? message : "too many requests");
 	default:
-		return err_set(err, status >= 500 ? CRIO_E_UNAVAILABLE : CRIO_E_INTERNAL, "the registry answered %d%s%s", status,
-			       *message ? ": " : "", message);
+		return err_set(err, status >= 500 ? CRIO_E_UNAVAILABLE : CRIO_E_INTERNAL,
+			       "the registry answered %d%s%s", status, *message ? ": " : "", message);
 	}
 }
 
 /* ---- manifests ---- */
 
 /* An insecure registry may speak TLS (unverified) or plain HTTP: ask. */
-static int find_scheme(struct registry_session *s, struct endpoint *ep, crio_call *call, enum http_fail *fail, crio_err *err)
+static int find_scheme(struct registry_session *s, struct endpoint *ep, crio_call *call, enum http_fail *fail,
+		       crio_err *err)
 {
 	const char *api = str_eq(ep->host, "docker.io") ? "registry-1.docker.io" : ep->host;
 	struct buf b = BUF_INIT;
@@ -299,7 +314,7 @@ static int find_scheme(struct registry_session *s, struct endpoint *ep, crio_cal
 	if (ep->insecure) {
 		cleanup_http_xfer struct http_xfer *x = NULL;
 		cleanup_free char *url = NULL;
-		struct http_args a = { .method = "GET", .limits = &s->env.limits, .tls = &ep->tls };
+		struct http_args a = {.method = "GET", .limits = &s->env.limits, .tls = &ep->tls};
 		struct crio_err e = ERR_INIT;
 		int r;
 
@@ -321,7 +336,7 @@ static int find_scheme(struct registry_session *s, struct endpoint *ep, crio_cal
 
 static int accept_headers(struct strv *h)
 {
-	static const char *const types[] = { MT_OCI_MANIFEST, MT_OCI_INDEX, MT_DOCKER_MANIFEST, MT_DOCKER_LIST };
+	static const char *const types[] = {MT_OCI_MANIFEST, MT_OCI_INDEX, MT_DOCKER_MANIFEST, MT_DOCKER_LIST};
 
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
 		if (strv_addf(h, "Accept: %s", types[i]) < 0)
@@ -351,14 +366,15 @@ static int check_digest(const struct buf *text, const char *want, char ret_diges
 	return 0;
 }
 
-static int get_manifest(struct registry_session *s, struct endpoint *ep, crio_call *call, const char *digest, struct buf *ret, char **ret_type,
-			char ret_digest[DIGEST_TEXT_MAX], enum http_fail *fail, crio_err *err)
+static int get_manifest(struct registry_session *s, struct endpoint *ep, crio_call *call, const char *digest,
+			struct buf *ret, char **ret_type, char ret_digest[DIGEST_TEXT_MAX], enum http_fail *fail,
+			crio_err *err)
 {
 	const char *want = digest ? digest : *s->ref.digest ? s->ref.digest : NULL;
 	cleanup_http_xfer struct http_xfer *x = NULL;
 	cleanup_strv struct strv headers = STRV_INIT;
 	cleanup_free char *url = NULL, *type = NULL;
-	struct request rq = { "GET", NULL, &headers, NULL, 0 };
+	struct request rq = {"GET", NULL, &headers, NULL, 0};
 	struct buf b = BUF_INIT;
 	int r = find_scheme(s, ep, call, fail, err);
 
@@ -375,7 +391,8 @@ static int get_manifest(struct registry_session *s, struct endpoint *ep, crio_ca
 	if (http_head(x)->status != 200)
 		return answer_error(x, err);
 	if (http_head(x)->length > MANIFEST_MAX)
-		return err_set(err, CRIO_E_EXHAUSTED, "a manifest of %lld bytes, more than %u", (long long)http_head(x)->length, MANIFEST_MAX);
+		return err_set(err, CRIO_E_EXHAUSTED, "a manifest of %lld bytes, more than %u",
+			       (long long)http_head(x)->length, MANIFEST_MAX);
 	buf_clear(ret);
 	r = http_body(x, MANIFEST_MAX, ret, fail, err);
 	if (r == 0)

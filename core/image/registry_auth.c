@@ -17,7 +17,7 @@ char *auth_header(struct endpoint *ep, unsigned int *ret_gen)
 /* The request's own credentials are for the registry it named, not for its mirrors. */
 static int load_cred(struct registry_session *s, struct endpoint *ep, crio_call *call, crio_err *err)
 {
-	struct auth_sources src = { s->env.auth_file, s->env.helpers };
+	struct auth_sources src = {s->env.auth_file, s->env.helpers};
 	cleanup_free char *repo = NULL;
 	struct buf b = BUF_INIT;
 	int r;
@@ -74,7 +74,7 @@ static char *basic_value(const struct cred *c)
 
 static int check_realm(const struct endpoint *ep, const char *realm, crio_err *err)
 {
-	cleanup_url struct url u = { 0 }, base = { 0 };
+	cleanup_url struct url u = {0}, base = {0};
 	int r = url_parse(realm, NULL, &u, err);
 
 	if (r == 0)
@@ -82,9 +82,11 @@ static int check_realm(const struct endpoint *ep, const char *realm, crio_err *e
 	if (r < 0)
 		return err_wrap(err, "the token service that registry %s names", ep->host);
 	if (str_eq(base.scheme, "https") && !str_eq(u.scheme, "https") && !ep->insecure)
-		return err_set(err, CRIO_E_DENIED, "registry %s names a token service that is not https (%s): refused", ep->host, u.host);
+		return err_set(err, CRIO_E_DENIED, "registry %s names a token service that is not https (%s): refused",
+			       ep->host, u.host);
 	if (url_is_link_local(&u) && !url_same_host(&u, &base))
-		return err_set(err, CRIO_E_DENIED, "registry %s names a link-local token service (%s): refused", ep->host, u.host);
+		return err_set(err, CRIO_E_DENIED, "registry %s names a link-local token service (%s): refused",
+			       ep->host, u.host);
 	return 0;
 }
 
@@ -107,7 +109,8 @@ static void add_scopes(struct buf *b, char *sep, const struct endpoint *ep, cons
 		add_param(b, sep, "scope", want.p);
 	else
 		b->oom = true;
-	if (*c->scope && want.p && !str_eq(c->scope, want.p) && str_starts(c->scope, "repository:") && str_ends(c->scope, ":pull"))
+	if (*c->scope && want.p && !str_eq(c->scope, want.p) && str_starts(c->scope, "repository:") &&
+	    str_ends(c->scope, ":pull"))
 		add_param(b, sep, "scope", c->scope);
 	buf_release(&want);
 }
@@ -131,8 +134,8 @@ static int token_of_answer(const struct buf *body, char **ret, crio_err *err)
 	return *ret ? 0 : err_nomem(err);
 }
 
-static int send_token_request(struct registry_session *s, struct endpoint *ep, crio_call *call, const struct request *rq, const char *auth,
-			      char **ret, crio_err *err)
+static int send_token_request(struct registry_session *s, struct endpoint *ep, crio_call *call,
+			      const struct request *rq, const char *auth, char **ret, crio_err *err)
 {
 	cleanup_http_xfer struct http_xfer *x = NULL;
 	CLEANUP(buf_release) struct buf body = BUF_INIT;
@@ -162,10 +165,11 @@ static int send_token_request(struct registry_session *s, struct endpoint *ep, c
 	return r;
 }
 
-static int fetch_token(struct registry_session *s, struct endpoint *ep, crio_call *call, const struct challenge *c, char **ret, crio_err *err)
+static int fetch_token(struct registry_session *s, struct endpoint *ep, crio_call *call, const struct challenge *c,
+		       char **ret, crio_err *err)
 {
 	CLEANUP(buf_release) struct buf url = BUF_INIT, form = BUF_INIT, auth = BUF_INIT;
-	struct request rq = { "GET", NULL, NULL, NULL, 0 };
+	struct request rq = {"GET", NULL, NULL, NULL, 0};
 	char sep[2] = "";
 	int r = check_realm(ep, c->realm, err);
 
@@ -201,13 +205,14 @@ static int fetch_token(struct registry_session *s, struct endpoint *ep, crio_cal
 
 static int no_cred(const struct endpoint *ep, crio_err *err)
 {
-	return err_set(err, CRIO_E_UNAUTHENTICATED, "unauthorized: authentication required (no credentials for %s/%s)", ep->host, ep->repo);
+	return err_set(err, CRIO_E_UNAUTHENTICATED, "unauthorized: authentication required (no credentials for %s/%s)",
+		       ep->host, ep->repo);
 }
 
-int auth_renew(struct registry_session *s, struct endpoint *ep, crio_call *call, const struct http_head *head, unsigned int gen,
-	       crio_err *err)
+int auth_renew(struct registry_session *s, struct endpoint *ep, crio_call *call, const struct http_head *head,
+	       unsigned int gen, crio_err *err)
 {
-	cleanup_challenge struct challenge c = { 0 };
+	cleanup_challenge struct challenge c = {0};
 	cleanup_unlock pthread_mutex_t *l = lock(&ep->lock);
 	cleanup_free char *value = NULL;
 	int r;
@@ -221,7 +226,8 @@ int auth_renew(struct registry_session *s, struct endpoint *ep, crio_call *call,
 		return r;
 	if (*ep->cred.registry_token) {
 		if (ep->authorization)
-			return err_set(err, CRIO_E_UNAUTHENTICATED, "unauthorized: registry %s does not take the given token", ep->host);
+			return err_set(err, CRIO_E_UNAUTHENTICATED,
+				       "unauthorized: registry %s does not take the given token", ep->host);
 		return set_auth(ep, "Bearer", ep->cred.registry_token, err);
 	}
 	switch (c.scheme) {
@@ -229,7 +235,8 @@ int auth_renew(struct registry_session *s, struct endpoint *ep, crio_call *call,
 		if (!*ep->cred.username)
 			return no_cred(ep, err);
 		if (ep->authorization)
-			return err_set(err, CRIO_E_UNAUTHENTICATED, "unauthorized: authentication required (registry %s refused the credentials)",
+			return err_set(err, CRIO_E_UNAUTHENTICATED,
+				       "unauthorized: authentication required (registry %s refused the credentials)",
 				       ep->host);
 		value = basic_value(&ep->cred);
 		return value ? set_auth(ep, "Basic", value, err) : err_nomem(err);
@@ -237,7 +244,8 @@ int auth_renew(struct registry_session *s, struct endpoint *ep, crio_call *call,
 		r = fetch_token(s, ep, call, &c, &value, err);
 		return r < 0 ? r : set_auth(ep, "Bearer", value, err);
 	default:
-		return err_set(err, CRIO_E_UNAUTHENTICATED, "unauthorized: authentication required (registry %s asks for it in no way known here)",
+		return err_set(err, CRIO_E_UNAUTHENTICATED,
+			       "unauthorized: authentication required (registry %s asks for it in no way known here)",
 			       ep->host);
 	}
 }

@@ -50,7 +50,7 @@ int images_candidates(struct images *is, const char *text, struct references *re
 	cleanup_conf const struct conf *conf = images_conf(is);
 	cleanup_registries const struct registries *regs = images_registries(is);
 	cleanup_reference struct reference parsed = REFERENCE_INIT;
-	cleanup_references struct references out = { 0 };
+	cleanup_references struct references out = {0};
 	cleanup_strv struct strv names = STRV_INIT;
 	cleanup_free char *name = NULL;
 	int r = reference_parse(text, &parsed, err);

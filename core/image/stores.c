@@ -25,7 +25,8 @@ static int default_options(const struct conf *c, const char *driver, struct kvs 
 		if (!eq || !dot || dot > eq)
 			continue;
 		len = (size_t)(dot - o);
-		if (len && !(len == strlen(driver) && !strncmp(o, driver, len)) && !(str_eq(driver, "overlay") && len == 8 && !strncmp(o, "overlay2", 8)))
+		if (len && !(len == strlen(driver) && !strncmp(o, driver, len)) &&
+		    !(str_eq(driver, "overlay") && len == 8 && !strncmp(o, "overlay2", 8)))
 			continue;
 		name = strndup(dot + 1, (size_t)(eq - dot - 1));
 		if (!name || kvs_set(ret, name, eq + 1) < 0)
@@ -46,14 +47,15 @@ static int other_options(const struct conf *c, const char *driver, struct kvs *r
 	return 0;
 }
 
-static int open_one(struct images *is, crio_call *call, const struct conf *c, const char *driver, struct store **ret, crio_err *err)
+static int open_one(struct images *is, crio_call *call, const struct conf *c, const char *driver, struct store **ret,
+		    crio_err *err)
 {
 	bool dflt = str_eq(driver, default_driver(c));
 	cleanup_kvs struct kvs options = KVS_INIT;
 	cleanup_free char *root = path_fmt("%s%s%s", c->crio.root, dflt ? "" : "-", dflt ? "" : driver);
 	cleanup_free char *runroot = path_fmt("%s%s%s", c->crio.runroot, dflt ? "" : "-", dflt ? "" : driver);
 	struct plugin_inst *inst = NULL;
-	struct store_args a = { 0 };
+	struct store_args a = {0};
 	int r;
 
 	if (!root || !runroot || (dflt ? default_options(c, driver, &options) : other_options(c, driver, &options)) < 0)
@@ -154,7 +156,7 @@ static void open_left_over(void *arg, const struct plugin_info *info)
 int stores_open_all(struct images *is, crio_call *call, crio_err *err)
 {
 	cleanup_conf const struct conf *c = images_conf(is);
-	struct left_over lo = { is, call, c->crio.root };
+	struct left_over lo = {is, call, c->crio.root};
 	struct store *s;
 	int r = images_store(is, call, "", &s, err);
 

@@ -32,8 +32,8 @@ static int split(CURLU *h, const char *text, struct url *u, crio_err *err)
 		return err_set(err, CRIO_E_INVALID, "a URL with credentials in it is not used");
 	if (part(h, CURLUPART_SCHEME, 0, &u->scheme) && !str_eq(u->scheme, "http") && !str_eq(u->scheme, "https"))
 		return err_set(err, CRIO_E_INVALID, "'%.200s': only http and https are spoken", text);
-	if (!u->scheme || !part(h, CURLUPART_HOST, 0, &u->host) || !part(h, CURLUPART_PORT, CURLU_DEFAULT_PORT, &u->port) ||
-	    !part(h, CURLUPART_PATH, 0, &path))
+	if (!u->scheme || !part(h, CURLUPART_HOST, 0, &u->host) ||
+	    !part(h, CURLUPART_PORT, CURLU_DEFAULT_PORT, &u->port) || !part(h, CURLUPART_PATH, 0, &path))
 		return err_set(err, CRIO_E_INVALID, "'%.200s' is not a complete URL", text);
 	for (char *c = u->host; *c; c++)
 		if (*c >= 'A' && *c <= 'Z')
@@ -49,7 +49,7 @@ static int split(CURLU *h, const char *text, struct url *u, crio_err *err)
 
 int url_parse(const char *text, const char *base, struct url *ret, crio_err *err)
 {
-	cleanup_url struct url u = { 0 };
+	cleanup_url struct url u = {0};
 	CURLU *h = curl_url();
 	int r = 0;
 

@@ -1,12 +1,12 @@
 /*
  * imagectl.c: core/image from the command line, for its tests: imagectl CONFIG COMMAND ARGS...
- *	pull [-u USER:PASSWORD] [-d DRIVER] [-n NAMESPACE] [-t MS] REF...   all REFs at once; prints "id ref" for each, in order
- *	list | status REF | rm REF | layer REF DRIVER | fsinfo
- *	tree REF DIR    mounts the image read only at DIR
+ *	pull [-u USER:PASSWORD] [-d DRIVER] [-n NAMESPACE] [-t MS] REF...   all REFs at once; prints "id ref" for each,
+ *in order list | status REF | rm REF | layer REF DRIVER | fsinfo tree REF DIR    mounts the image read only at DIR
  *	untree REF DIR
  *	allowed NAMESPACE REF
  *	stats is printed by pull on standard error: "fetched=N reused=N shared=N"
- * CONFIG is a crio.conf; REGISTRIES, CERTS and AUTH of the environment are the files to use. Exit code: minus the CRIO_E_*.
+ * CONFIG is a crio.conf; REGISTRIES, CERTS and AUTH of the environment are the files to use. Exit code: minus the
+ *CRIO_E_*.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -44,8 +44,8 @@ static void *pull_one(void *arg)
 
 static int cmd_pull(int argc, char **argv)
 {
-	struct job jobs[64] = { 0 };
-	struct pull_args a = { 0 };
+	struct job jobs[64] = {0};
+	struct pull_args a = {0};
 	struct images_stats st;
 	int64_t timeout = 0;
 	char *colon;
@@ -96,8 +96,8 @@ static int cmd_pull(int argc, char **argv)
 		err_clear(&jobs[i].err);
 	}
 	images_stats(images, &st);
-	fprintf(stderr, "fetched=%llu reused=%llu shared=%llu\n", (unsigned long long)st.bytes_fetched, (unsigned long long)st.layers_reused,
-		(unsigned long long)st.pulls_shared);
+	fprintf(stderr, "fetched=%llu reused=%llu shared=%llu\n", (unsigned long long)st.bytes_fetched,
+		(unsigned long long)st.layers_reused, (unsigned long long)st.pulls_shared);
 	return -code;
 }
 
@@ -110,8 +110,9 @@ static void show_list(const char *name, const struct strv *l)
 
 static void show(const struct image *im)
 {
-	printf("%s size=%llu user=%s uid=%lld username=%s pinned=%d workdir=%s stop=%s digest=%s", im->id, (unsigned long long)im->size, im->user,
-	       im->has_uid ? (long long)im->uid : -1, im->username, im->pinned, im->workdir, im->stop_signal, im->digest);
+	printf("%s size=%llu user=%s uid=%lld username=%s pinned=%d workdir=%s stop=%s digest=%s", im->id,
+	       (unsigned long long)im->size, im->user, im->has_uid ? (long long)im->uid : -1, im->username, im->pinned,
+	       im->workdir, im->stop_signal, im->digest);
 	show_list("tags", &im->repo_tags);
 	show_list("digests", &im->repo_digests);
 	show_list("entrypoint", &im->entrypoint);
@@ -159,7 +160,8 @@ static int cmd_tree(const char *ref, const char *dir, bool mount, crio_err *err)
 	if (r == 0)
 		r = images_container_layer(images, call, im, "", &s, layer, err);
 	if (r == 0)
-		r = mount ? store_layer_mount_at(s, call, layer, NULL, dir, err) : store_layer_unmount_at(s, call, layer, dir, err);
+		r = mount ? store_layer_mount_at(s, call, layer, NULL, dir, err)
+			  : store_layer_unmount_at(s, call, layer, dir, err);
 	return r;
 }
 
@@ -172,7 +174,8 @@ static int cmd_fsinfo(crio_err *err)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n; i++)
-		printf("%s %llu %llu\n", v[i].mountpoint, (unsigned long long)v[i].bytes, (unsigned long long)v[i].inodes);
+		printf("%s %llu %llu\n", v[i].mountpoint, (unsigned long long)v[i].bytes,
+		       (unsigned long long)v[i].inodes);
 	image_fs_free(v, n);
 	return 0;
 }
@@ -216,14 +219,18 @@ static int command(int argc, char **argv, crio_err *err)
 	return err_set(err, CRIO_E_INVALID, "no such command");
 }
 
-static int open_all(const char *config, const struct conf **ret_conf, struct loop **loop, struct workers **workers, struct plugins **plugins,
-		    crio_err *err)
+static int open_all(const char *config, const struct conf **ret_conf, struct loop **loop, struct workers **workers,
+		    struct plugins **plugins, crio_err *err)
 {
-	struct conf_setting s[] = { { "registries-conf", getenv("REGISTRIES") }, { "registries-conf-dir", "" } };
-	struct conf_args ca = { .config = config, .config_dir = "", .storage_conf = "", .settings = s, .n_settings = 1,
-				.flags = CONF_NO_CHECKS | CONF_NO_ENV };
-	struct plugins_args pa = { 0 };
-	struct images_args ia = { .auth_file = getenv("AUTH"), .certs_dir = getenv("CERTS") };
+	struct conf_setting s[] = {{"registries-conf", getenv("REGISTRIES")}, {"registries-conf-dir", ""}};
+	struct conf_args ca = {.config = config,
+			       .config_dir = "",
+			       .storage_conf = "",
+			       .settings = s,
+			       .n_settings = 1,
+			       .flags = CONF_NO_CHECKS | CONF_NO_ENV};
+	struct plugins_args pa = {0};
+	struct images_args ia = {.auth_file = getenv("AUTH"), .certs_dir = getenv("CERTS")};
 	struct conf *conf;
 	int r = conf_load(&ca, &conf, err);
 

@@ -35,8 +35,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	if (!n)
 		return 0;
-	struct input in = { data + 1, n - 1, data[0] ? data[0] : 100000 };
-	struct source src = { input_read, &in };
+	struct input in = {data + 1, n - 1, data[0] ? data[0] : 100000};
+	struct source src = {input_read, &in};
 
 	if (decompress_new(src, 20, &d, NULL))
 		return 0;

@@ -7,7 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static void one_manifest(const char *text, size_t n)
 {
-	cleanup_manifest struct manifest m = { 0 };
+	cleanup_manifest struct manifest m = {0};
 	struct platform here;
 	size_t i;
 
@@ -29,7 +29,7 @@ static void one_config(const char *text, size_t n)
 static void one_header(const char *text, size_t n)
 {
 	cleanup_strv struct strv h = STRV_INIT;
-	cleanup_challenge struct challenge c = { 0 };
+	cleanup_challenge struct challenge c = {0};
 
 	if (strv_addn(&h, text, n) == 0)
 		(void)challenge_pick(&h, &c, NULL);
@@ -37,7 +37,7 @@ static void one_header(const char *text, size_t n)
 
 static void one_auth(const char *text, size_t n)
 {
-	cleanup_cred struct cred c = { 0 };
+	cleanup_cred struct cred c = {0};
 	cleanup_free char *helper = NULL;
 
 	if (cred_init(&c) == 0)
@@ -46,7 +46,8 @@ static void one_auth(const char *text, size_t n)
 
 static void one_policy(const char *text, size_t n)
 {
-	struct reference r = { (char *)(uintptr_t) "a.b.c:5000", (char *)(uintptr_t) "x/y", (char *)(uintptr_t) "t", (char *)(uintptr_t) "" };
+	struct reference r = {(char *)(uintptr_t) "a.b.c:5000", (char *)(uintptr_t) "x/y", (char *)(uintptr_t) "t",
+			      (char *)(uintptr_t) ""};
 
 	(void)policy_check_text(text, n, &r, NULL);
 }

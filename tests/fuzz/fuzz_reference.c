@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	cleanup_free char *text = strndup((const char *)data, n);
 	cleanup_reference struct reference a = REFERENCE_INIT, b = REFERENCE_INIT;
 	cleanup_free char *one = NULL, *two = NULL;
-	cleanup_url struct url u = { 0 };
+	cleanup_url struct url u = {0};
 	crio_err e = ERR_INIT;
 
 	if (!text)

@@ -7,7 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-static void pod(const CRI(PodSandboxConfig) *m)
+static void pod(const CRI(PodSandboxConfig) * m)
 {
 	struct pod_config c;
 
@@ -16,7 +16,7 @@ static void pod(const CRI(PodSandboxConfig) *m)
 	pod_config_release(&c);
 }
 
-static void container(const CRI(ContainerConfig) *m)
+static void container(const CRI(ContainerConfig) * m)
 {
 	struct container_config c;
 
@@ -25,7 +25,7 @@ static void container(const CRI(ContainerConfig) *m)
 	container_config_release(&c);
 }
 
-static void resources(const CRI(LinuxContainerResources) *m)
+static void resources(const CRI(LinuxContainerResources) * m)
 {
 	struct resources r;
 

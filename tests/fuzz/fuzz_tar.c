@@ -1,7 +1,7 @@
 /*
- * fuzz_tar.c: a layer blob into a tree. Whatever the bytes say, nothing appears beside the tree; what was unpacked without
- * an error and without duplicates gives the same archive again. Header checksums are put right first, or no input would
- * get far.
+ * fuzz_tar.c: a layer blob into a tree. Whatever the bytes say, nothing appears beside the tree; what was unpacked
+ * without an error and without duplicates gives the same archive again. Header checksums are put right first, or no
+ * input would get far.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -81,8 +81,8 @@ static void check_outside(void)
 
 static void check_back(crio_call *call, int root, int split, const struct unpack_result *res)
 {
-	struct unpack_opts o = { .size = -1, .dirfd = -1, .tar_split_fd = -1 };
-	cleanup_unpack_result struct unpack_result again = { 0 };
+	struct unpack_opts o = {.size = -1, .dirfd = -1, .tar_split_fd = -1};
+	cleanup_unpack_result struct unpack_result again = {0};
 	struct assembly *a = NULL;
 
 	(void)lseek(split, 0, SEEK_SET);
@@ -98,10 +98,10 @@ static void check_back(crio_call *call, int root, int split, const struct unpack
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	cleanup_call crio_call *call = call_new("fuzz", CALL_NO_DEADLINE);
-	cleanup_unpack_result struct unpack_result res = { 0 };
+	cleanup_unpack_result struct unpack_result res = {0};
 	cleanup_free uint8_t *copy = malloc(n ? n : 1);
-	struct input in = { copy, n };
-	struct unpack_opts o = { .src = { input_read, &in }, .size = -1 };
+	struct input in = {copy, n};
+	struct unpack_opts o = {.src = {input_read, &in}, .size = -1};
 
 	if (top_fd < 0)
 		set_up();

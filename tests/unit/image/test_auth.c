@@ -14,7 +14,7 @@
 static void pick(const char *header, enum challenge_scheme scheme, const char *realm, const char *service)
 {
 	cleanup_strv struct strv h = STRV_INIT;
-	cleanup_challenge struct challenge c = { 0 };
+	cleanup_challenge struct challenge c = {0};
 
 	assert_int_equal(strv_add(&h, header), 0);
 	assert_int_equal(challenge_pick(&h, &c, NULL), 0);
@@ -32,7 +32,8 @@ static void test_challenges(void **state)
 	(void)state;
 	pick("Basic realm=\"Registry\"", CHALLENGE_BASIC, "Registry", "");
 	pick("basic", CHALLENGE_BASIC, "", "");
-	pick("Bearer realm=\"https://a/t\",service=\"s\",scope=\"repository:x:pull\"", CHALLENGE_BEARER, "https://a/t", "s");
+	pick("Bearer realm=\"https://a/t\",service=\"s\",scope=\"repository:x:pull\"", CHALLENGE_BEARER, "https://a/t",
+	     "s");
 	pick("Bearer  realm = \"https://a/t\" , service= s", CHALLENGE_BEARER, "https://a/t", "s");
 	pick("Negotiate, Bearer realm=\"https://a/t\"", CHALLENGE_BEARER, "https://a/t", "");
 	pick("Digest realm=\"d\", nonce=\"n\", Basic realm=\"b\"", CHALLENGE_BASIC, "b", "");
@@ -52,8 +53,8 @@ static void test_challenges(void **state)
 
 static void test_base64(void **state)
 {
-	static const char *const plain[] = { "", "f", "fo", "foo", "foob", "fooba", "foobar" };
-	static const char *const coded[] = { "", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy" };
+	static const char *const plain[] = {"", "f", "fo", "foo", "foob", "fooba", "foobar"};
+	static const char *const coded[] = {"", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"};
 	char *out;
 	size_t n;
 
@@ -74,8 +75,8 @@ static void test_base64(void **state)
 
 static void test_request(void **state)
 {
-	struct image_auth a = { .auth = "dXNlcjpwYTpzcw==" };
-	cleanup_cred struct cred c = { 0 }, d = { 0 }, f = { 0 };
+	struct image_auth a = {.auth = "dXNlcjpwYTpzcw=="};
+	cleanup_cred struct cred c = {0}, d = {0}, f = {0};
 	crio_err e = ERR_INIT;
 
 	(void)state;
@@ -86,9 +87,9 @@ static void test_request(void **state)
 	assert_int_equal(cred_of_request(&a, &d, &e), CRIO_E_INVALID);
 	assert_null(strstr(err_text(&e), "nonsense")); /* a secret is not for messages */
 	err_clear(&e);
-	a = (struct image_auth){ .username = "u\r\nX: y", .password = "p" };
+	a = (struct image_auth){.username = "u\r\nX: y", .password = "p"};
 	assert_int_equal(cred_of_request(&a, &d, NULL), CRIO_E_INVALID);
-	a = (struct image_auth){ .password = "p" };
+	a = (struct image_auth){.password = "p"};
 	assert_int_equal(cred_of_request(&a, &f, NULL), 0);
 	assert_false(cred_is_set(&f));
 }
@@ -108,10 +109,11 @@ static const char *user_for(const char *text, const char *repo, struct cred *c)
 static void test_files(void **state)
 {
 	/* a:1, b:2, c:3, d:4 */
-	static const char text[] = "{\"auths\":{\"quay.io\":{\"auth\":\"YTox\"},\"quay.io/team\":{\"auth\":\"Yjoy\"},"
-				   "\"https://index.docker.io/v1/\":{\"auth\":\"Yzoz\"},\"host:5000/x/y\":{\"auth\":\"ZDo0\"}},"
-				   "\"credHelpers\":{\"gcr.io\":\"gcloud\"}}";
-	struct cred c = { 0 };
+	static const char text[] =
+	    "{\"auths\":{\"quay.io\":{\"auth\":\"YTox\"},\"quay.io/team\":{\"auth\":\"Yjoy\"},"
+	    "\"https://index.docker.io/v1/\":{\"auth\":\"Yzoz\"},\"host:5000/x/y\":{\"auth\":\"ZDo0\"}},"
+	    "\"credHelpers\":{\"gcr.io\":\"gcloud\"}}";
+	struct cred c = {0};
 	cleanup_free char *helper = NULL;
 
 	(void)state;
@@ -131,14 +133,15 @@ static void test_files(void **state)
 	assert_int_equal(cred_init(&c), 0);
 	assert_true(auth_find_in_text("[]", 2, "a/b", false, &c, &helper, NULL) < 0);
 	assert_true(auth_find_in_text("{", 1, "a/b", false, &c, &helper, NULL) < 0);
-	assert_int_equal(auth_find_in_text("{\"auths\":{\"a\":{\"auth\":\"***\"}}}", 29, "a/b", false, &c, &helper, NULL) < 0, 1);
+	assert_int_equal(
+	    auth_find_in_text("{\"auths\":{\"a\":{\"auth\":\"***\"}}}", 29, "a/b", false, &c, &helper, NULL) < 0, 1);
 	cred_release(&c);
 }
 
 static void test_urls(void **state)
 {
-	cleanup_url struct url a = { 0 }, b = { 0 }, c = { 0 }, d = { 0 };
-	struct url none = { 0 };
+	cleanup_url struct url a = {0}, b = {0}, c = {0}, d = {0};
+	struct url none = {0};
 
 	(void)state;
 	assert_int_equal(url_parse("https://Host.example/v2/x?y=1#z", NULL, &a, NULL), 0);
@@ -160,7 +163,7 @@ static void test_urls(void **state)
 	assert_int_equal(url_parse("http://x/\r\nHost: y", NULL, &none, NULL), CRIO_E_INVALID);
 	/* Another spelling of the same address is the same address. */
 	{
-		cleanup_url struct url e = { 0 };
+		cleanup_url struct url e = {0};
 
 		assert_int_equal(url_parse("http://0xa9fea9fe/", NULL, &e, NULL), 0);
 		assert_true(url_is_link_local(&e));
@@ -179,10 +182,12 @@ static int policy(const char *text, const char *name)
 static void test_policy(void **state)
 {
 	static const char text[] =
-		"{\"default\":[{\"type\":\"reject\"}],\"transports\":{\"docker\":{"
-		"\"quay.io\":[{\"type\":\"insecureAcceptAnything\"}],\"quay.io/bad\":[{\"type\":\"reject\"}],"
-		"\"quay.io/bad/ok:v1\":[{\"type\":\"insecureAcceptAnything\"}],\"*.corp.example\":[{\"type\":\"insecureAcceptAnything\"}],"
-		"\"signed.io\":[{\"type\":\"signedBy\",\"keyType\":\"GPGKeys\",\"keyPath\":\"/k\"}],\"empty.io\":[]}}}";
+	    "{\"default\":[{\"type\":\"reject\"}],\"transports\":{\"docker\":{"
+	    "\"quay.io\":[{\"type\":\"insecureAcceptAnything\"}],\"quay.io/bad\":[{\"type\":\"reject\"}],"
+	    "\"quay.io/bad/"
+	    "ok:v1\":[{\"type\":\"insecureAcceptAnything\"}],\"*.corp.example\":[{\"type\":\"insecureAcceptAnything\"}]"
+	    ","
+	    "\"signed.io\":[{\"type\":\"signedBy\",\"keyType\":\"GPGKeys\",\"keyPath\":\"/k\"}],\"empty.io\":[]}}}";
 
 	(void)state;
 	assert_int_equal(policy(text, "quay.io/x"), 0);
@@ -205,7 +210,7 @@ static void test_policy(void **state)
 static void test_certs(void **state)
 {
 	char dir[] = "/tmp/crio-certs-XXXXXX";
-	struct certs c = { 0 };
+	struct certs c = {0};
 	cleanup_free char *host = NULL;
 	crio_err e = ERR_INIT;
 
@@ -215,7 +220,7 @@ static void test_certs(void **state)
 	assert_int_equal(certs_load(dir, "h.example:5000", &c, NULL), 0); /* nothing there */
 	assert_null(c.ca_pem);
 	assert_int_equal(mkdir(host, 0700), 0);
-	for (const char *const *f = (const char *const[]){ "ca.crt", "client.cert", NULL }; *f; f++) {
+	for (const char *const *f = (const char *const[]){"ca.crt", "client.cert", NULL}; *f; f++) {
 		cleanup_free char *p = path_fmt("%s/%s", host, *f);
 
 		assert_int_equal(fs_write_path(p, "pem", 3, 0600, FS_RUN, NULL), 0);
@@ -238,8 +243,9 @@ static void test_certs(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_challenges), cmocka_unit_test(test_base64), cmocka_unit_test(test_request), cmocka_unit_test(test_files),
-		cmocka_unit_test(test_urls),	   cmocka_unit_test(test_policy), cmocka_unit_test(test_certs),
+	    cmocka_unit_test(test_challenges), cmocka_unit_test(test_base64), cmocka_unit_test(test_request),
+	    cmocka_unit_test(test_files),      cmocka_unit_test(test_urls),   cmocka_unit_test(test_policy),
+	    cmocka_unit_test(test_certs),
 	};
 
 	return cmocka_run_group_tests_name("image auth", tests, NULL, NULL);

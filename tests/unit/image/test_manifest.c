@@ -30,7 +30,10 @@ static void test_image(void **state)
 	struct manifest m;
 
 	(void)state;
-	assert_int_equal(parse("{\"schemaVersion\":2," CONFIG ",\"layers\":[" LAYER "," LAYER "],\"annotations\":{\"a\":\"b\"}}", "", &m), 0);
+	assert_int_equal(parse("{\"schemaVersion\":2," CONFIG ",\"layers\":[" LAYER "," LAYER
+			       "],\"annotations\":{\"a\":\"b\"}}",
+			       "", &m),
+			 0);
 	assert_false(m.index);
 	assert_string_equal(m.media_type, MT_OCI_MANIFEST);
 	assert_int_equal(m.n_layers, 2);
@@ -38,7 +41,10 @@ static void test_image(void **state)
 	assert_string_equal(kvs_get(&m.annotations, "a"), "b");
 	manifest_release(&m);
 	/* A general Content-Type decides nothing. */
-	assert_int_equal(parse("{\"schemaVersion\":2,\"mediaType\":\"" MT_DOCKER_MANIFEST "\"," CONFIG ",\"layers\":[]}", "application/json", &m), 0);
+	assert_int_equal(parse("{\"schemaVersion\":2,\"mediaType\":\"" MT_DOCKER_MANIFEST "\"," CONFIG
+			       ",\"layers\":[]}",
+			       "application/json", &m),
+			 0);
 	assert_string_equal(m.media_type, MT_DOCKER_MANIFEST);
 	manifest_release(&m);
 }
@@ -61,24 +67,31 @@ static void test_refused(void **state)
 	refused("{", "", CRIO_E_CORRUPT);
 	refused("{}", "", CRIO_E_CORRUPT);
 	refused("{\"schemaVersion\":2," CONFIG ",\"layers\":[],\"manifests\":[]}", "", CRIO_E_INVALID);
-	refused("{\"schemaVersion\":2,\"mediaType\":\"" MT_OCI_INDEX "\"," CONFIG ",\"layers\":[]}", MT_OCI_MANIFEST, CRIO_E_INVALID);
-	refused("{\"schemaVersion\":2,\"mediaType\":\"" MT_OCI_MANIFEST "\"," CONFIG ",\"layers\":[]}", MT_DOCKER_MANIFEST, CRIO_E_INVALID);
+	refused("{\"schemaVersion\":2,\"mediaType\":\"" MT_OCI_INDEX "\"," CONFIG ",\"layers\":[]}", MT_OCI_MANIFEST,
+		CRIO_E_INVALID);
+	refused("{\"schemaVersion\":2,\"mediaType\":\"" MT_OCI_MANIFEST "\"," CONFIG ",\"layers\":[]}",
+		MT_DOCKER_MANIFEST, CRIO_E_INVALID);
 	refused("{\"schemaVersion\":2," CONFIG ",\"layers\":[]}", MT_OCI_INDEX, CRIO_E_CORRUPT);
 	refused("{\"schemaVersion\":2,\"manifests\":[]}", MT_OCI_MANIFEST, CRIO_E_CORRUPT);
 	refused("{\"schemaVersion\":1,\"fsLayers\":[]}", "", CRIO_E_UNSUPPORTED);
-	refused("{\"schemaVersion\":1}", "application/vnd.docker.distribution.manifest.v1+prettyjws", CRIO_E_UNSUPPORTED);
+	refused("{\"schemaVersion\":1}", "application/vnd.docker.distribution.manifest.v1+prettyjws",
+		CRIO_E_UNSUPPORTED);
 	refused("{\"schemaVersion\":3," CONFIG ",\"layers\":[]}", "", CRIO_E_CORRUPT);
 	refused("{\"schemaVersion\":2,\"layers\":[]}", "", CRIO_E_CORRUPT);
-	refused("{\"schemaVersion\":2," CONFIG ",\"layers\":[{\"digest\":\"sha256:../../etc\",\"size\":1}]}", "", CRIO_E_CORRUPT);
+	refused("{\"schemaVersion\":2," CONFIG ",\"layers\":[{\"digest\":\"sha256:../../etc\",\"size\":1}]}", "",
+		CRIO_E_CORRUPT);
 	refused("{\"schemaVersion\":2," CONFIG ",\"layers\":[{\"digest\":\"" D "\",\"size\":-1}]}", "", CRIO_E_CORRUPT);
-	refused("{\"schemaVersion\":2," CONFIG ",\"layers\":[{\"digest\":\"" D "\",\"size\":1e99}]}", "", CRIO_E_CORRUPT);
+	refused("{\"schemaVersion\":2," CONFIG ",\"layers\":[{\"digest\":\"" D "\",\"size\":1e99}]}", "",
+		CRIO_E_CORRUPT);
 	refused("{\"schemaVersion\":2," CONFIG ",\"layers\":[{\"digest\":\"" D "\"}]}", "", CRIO_E_CORRUPT);
 	refused("{\"schemaVersion\":2," CONFIG ",\"layers\":[1]}", "", CRIO_E_CORRUPT);
-	refused("{\"schemaVersion\":2," CONFIG ",\"layers\":[{\"digest\":\"" D "\",\"size\":999999999999999}]}", "", CRIO_E_EXHAUSTED);
+	refused("{\"schemaVersion\":2," CONFIG ",\"layers\":[{\"digest\":\"" D "\",\"size\":999999999999999}]}", "",
+		CRIO_E_EXHAUSTED);
 	refused("{\"schemaVersion\":2,\"config\":{\"mediaType\":\"application/vnd.oci.empty.v1+json\",\"digest\":\"" D
 		"\",\"size\":2},\"layers\":[]}",
 		"", CRIO_E_UNSUPPORTED);
-	refused("{\"schemaVersion\":2,\"config\":{\"digest\":\"" D "\",\"size\":99999999},\"layers\":[]}", "", CRIO_E_EXHAUSTED);
+	refused("{\"schemaVersion\":2,\"config\":{\"digest\":\"" D "\",\"size\":99999999},\"layers\":[]}", "",
+		CRIO_E_EXHAUSTED);
 }
 
 static void test_many(void **state)
@@ -102,7 +115,8 @@ static struct manifest index_of(const char *const *platforms)
 
 	buf_adds(&b, "{\"schemaVersion\":2,\"manifests\":[");
 	for (size_t i = 0; platforms[i]; i++)
-		buf_addf(&b, "%s{\"digest\":\"" D "\",\"size\":5%s%s}", i ? "," : "", *platforms[i] ? ",\"platform\":" : "", platforms[i]);
+		buf_addf(&b, "%s{\"digest\":\"" D "\",\"size\":5%s%s}", i ? "," : "",
+			 *platforms[i] ? ",\"platform\":" : "", platforms[i]);
 	buf_adds(&b, "]}");
 	assert_int_equal(parse(b.p, "", &m), 0);
 	assert_true(m.index);
@@ -112,7 +126,7 @@ static struct manifest index_of(const char *const *platforms)
 static void choose(const char *const *platforms, const char *arch, const char *variant, int want)
 {
 	struct manifest m = index_of(platforms);
-	struct platform p = { (char *)(uintptr_t) "linux", (char *)(uintptr_t)arch, (char *)(uintptr_t)variant };
+	struct platform p = {(char *)(uintptr_t) "linux", (char *)(uintptr_t)arch, (char *)(uintptr_t)variant};
 	size_t i = 99;
 	int r = manifest_choose(&m, &p, &i, NULL);
 
@@ -128,9 +142,11 @@ static void choose(const char *const *platforms, const char *arch, const char *v
 
 static void test_platform(void **state)
 {
-	static const char *const all[] = { PV("arm", "v5"), PV("arm", "v7"), PV("arm", "v6"), P("amd64"), PV("arm64", "v8"), "", NULL };
-	static const char *const odd[] = { "{\"os\":\"windows\",\"architecture\":\"amd64\"}", PV("amd64", "v3"), PV("amd64", "v1"), NULL };
-	static const char *const none[] = { NULL };
+	static const char *const all[] = {
+	    PV("arm", "v5"), PV("arm", "v7"), PV("arm", "v6"), P("amd64"), PV("arm64", "v8"), "", NULL};
+	static const char *const odd[] = {"{\"os\":\"windows\",\"architecture\":\"amd64\"}", PV("amd64", "v3"),
+					  PV("amd64", "v1"), NULL};
+	static const char *const none[] = {NULL};
 
 	(void)state;
 	choose(all, "amd64", "", 3);
@@ -153,10 +169,12 @@ static int config(const char *text, struct image **ret, struct strv *ids)
 static void test_config(void **state)
 {
 	static const char text[] =
-		"{\"architecture\":\"amd64\",\"os\":\"linux\",\"created\":\"2020-01-02T03:04:05Z\",\"config\":{\"User\":\"1000:50\","
-		"\"Env\":[\"A=b\",\"C=d\"],\"Entrypoint\":[\"/e\"],\"Cmd\":null,\"WorkingDir\":\"/w\",\"StopSignal\":\"SIGINT\","
-		"\"Volumes\":{\"/b\":{},\"/a\":{}},\"ExposedPorts\":{\"80/tcp\":{}},\"Labels\":{\"k\":\"v\"}},"
-		"\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"" D "\"]}}";
+	    "{\"architecture\":\"amd64\",\"os\":\"linux\",\"created\":\"2020-01-02T03:04:05Z\",\"config\":{\"User\":"
+	    "\"1000:50\","
+	    "\"Env\":[\"A=b\",\"C=d\"],\"Entrypoint\":[\"/e\"],\"Cmd\":null,\"WorkingDir\":\"/"
+	    "w\",\"StopSignal\":\"SIGINT\","
+	    "\"Volumes\":{\"/b\":{},\"/a\":{}},\"ExposedPorts\":{\"80/tcp\":{}},\"Labels\":{\"k\":\"v\"}},"
+	    "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"" D "\"]}}";
 	cleanup_strv struct strv ids = STRV_INIT;
 	struct image *im;
 
@@ -181,9 +199,18 @@ static void test_config(void **state)
 
 static void test_config_bad(void **state)
 {
-	static const char *const list[] = { "", "[]", "{\"config\":[]}", "{\"config\":{\"Env\":\"A=b\"}}", "{\"config\":{\"Env\":[1]}}",
-		"{\"config\":{\"User\":1}}", "{\"config\":{\"Labels\":{\"a\":1}}}", "{\"rootfs\":{\"diff_ids\":[\"sha256:12\"]}}",
-		"{\"rootfs\":{\"diff_ids\":[1]}}", "{\"rootfs\":1}", "{\"config\":{\"User\":\"a\\u0000b\"}}", "{\"os\":7}" };
+	static const char *const list[] = {"",
+					   "[]",
+					   "{\"config\":[]}",
+					   "{\"config\":{\"Env\":\"A=b\"}}",
+					   "{\"config\":{\"Env\":[1]}}",
+					   "{\"config\":{\"User\":1}}",
+					   "{\"config\":{\"Labels\":{\"a\":1}}}",
+					   "{\"rootfs\":{\"diff_ids\":[\"sha256:12\"]}}",
+					   "{\"rootfs\":{\"diff_ids\":[1]}}",
+					   "{\"rootfs\":1}",
+					   "{\"config\":{\"User\":\"a\\u0000b\"}}",
+					   "{\"os\":7}"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(list); i++) {
@@ -198,8 +225,9 @@ static void test_config_bad(void **state)
 
 static void test_pins(void **state)
 {
-	struct conf c = { 0 };
-	char *v[] = { (char *)(uintptr_t) "docker.io/library/exact:1", (char *)(uintptr_t) "quay.io/pre*", (char *)(uintptr_t) "*word*", NULL };
+	struct conf c = {0};
+	char *v[] = {(char *)(uintptr_t) "docker.io/library/exact:1", (char *)(uintptr_t) "quay.io/pre*",
+		     (char *)(uintptr_t) "*word*", NULL};
 
 	(void)state;
 	c.image.pinned_images.v = v;
@@ -216,8 +244,9 @@ static void test_pins(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_image),  cmocka_unit_test(test_refused),	  cmocka_unit_test(test_many), cmocka_unit_test(test_platform),
-		cmocka_unit_test(test_config), cmocka_unit_test(test_config_bad), cmocka_unit_test(test_pins),
+	    cmocka_unit_test(test_image),    cmocka_unit_test(test_refused), cmocka_unit_test(test_many),
+	    cmocka_unit_test(test_platform), cmocka_unit_test(test_config),  cmocka_unit_test(test_config_bad),
+	    cmocka_unit_test(test_pins),
 	};
 
 	return cmocka_run_group_tests_name("image manifest", tests, NULL, NULL);

@@ -58,11 +58,45 @@ static void test_normalised(void **state)
 
 static void test_refused(void **state)
 {
-	static const char *const list[] = { "", " ", "a b", "a//b", "/a", "a/", "a:", "a:-x", "a:.x", "-a", "a-", "a___b", "a..b", "_a", "Busybox",
-		"a/B", "a@sha256:12", "a@sha512:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
-		"a@md5:0123456789abcdef0123456789abcdef", "a@", "a@" SHA "x", "a\n", "a:b\n", "a:b/c:d:e", "x.io:99999/a", "x.io:/a", "x..io/a",
-		"-x.io/a", "x-.io/a", "[::1/a", "[zz::1]:5/a", "a?b", "a%2fb", "http://x/y", "../x", "a/../b", "a:b@c", "\xff\xfe",
-		"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" };
+	static const char *const list[] = {"",
+					   " ",
+					   "a b",
+					   "a//b",
+					   "/a",
+					   "a/",
+					   "a:",
+					   "a:-x",
+					   "a:.x",
+					   "-a",
+					   "a-",
+					   "a___b",
+					   "a..b",
+					   "_a",
+					   "Busybox",
+					   "a/B",
+					   "a@sha256:12",
+					   "a@sha512:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+					   "a@md5:0123456789abcdef0123456789abcdef",
+					   "a@",
+					   "a@" SHA "x",
+					   "a\n",
+					   "a:b\n",
+					   "a:b/c:d:e",
+					   "x.io:99999/a",
+					   "x.io:/a",
+					   "x..io/a",
+					   "-x.io/a",
+					   "x-.io/a",
+					   "[::1/a",
+					   "[zz::1]:5/a",
+					   "a?b",
+					   "a%2fb",
+					   "http://x/y",
+					   "../x",
+					   "a/../b",
+					   "a:b@c",
+					   "\xff\xfe",
+					   "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"};
 	char longer[2048];
 
 	(void)state;
@@ -112,10 +146,10 @@ static void test_ids(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_normalised),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_finish),
-		cmocka_unit_test(test_ids),
+	    cmocka_unit_test(test_normalised),
+	    cmocka_unit_test(test_refused),
+	    cmocka_unit_test(test_finish),
+	    cmocka_unit_test(test_ids),
 	};
 
 	return cmocka_run_group_tests_name("image reference", tests, NULL, NULL);

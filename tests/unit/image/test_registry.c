@@ -40,8 +40,8 @@ static int start_server(void)
 	if (!abs)
 		return -1;
 	s.path = "/usr/bin/python3";
-	s.argv = (const char *const[]){ "python3", abs, NULL };
-	s.env = (const char *const[]){ "PATH=/usr/bin:/bin", NULL };
+	s.argv = (const char *const[]){"python3", abs, NULL};
+	s.env = (const char *const[]){"PATH=/usr/bin:/bin", NULL};
 	s.stdin_fd = in[0];
 	s.stdout_fd = out[1];
 	s.stderr_fd = 2;
@@ -75,7 +75,8 @@ static int setup(void **state)
 		       "[[registry]]\nprefix = \"mirrored.example\"\nlocation = \"127.0.0.1:%u\"\ninsecure = true\n"
 		       "[[registry.mirror]]\nlocation = \"127.0.0.1:1/none\"\ninsecure = true\n",
 		       port, port);
-	if (fs_write_path(conf, text, strlen(text), 0600, FS_RUN, NULL) < 0 || registries_load(conf, "", &regs, NULL) < 0)
+	if (fs_write_path(conf, text, strlen(text), 0600, FS_RUN, NULL) < 0 ||
+	    registries_load(conf, "", &regs, NULL) < 0)
 		return -1;
 	env.http = http;
 	env.registries = regs;
@@ -115,9 +116,9 @@ static int fetch_ref(const char *text, const char *user, const char *by_digest, 
 	cleanup_reference struct reference ref = REFERENCE_INIT;
 	CLEANUP(buf_release) struct buf doc = BUF_INIT, config = BUF_INIT, layer = BUF_INIT;
 	cleanup_call crio_call *call = new_call(20000);
-	struct image_auth a = { .username = user, .password = user ? "secret" : NULL };
-	cleanup_cred struct cred cred = { 0 };
-	cleanup_manifest struct manifest m = { 0 };
+	struct image_auth a = {.username = user, .password = user ? "secret" : NULL};
+	cleanup_cred struct cred cred = {0};
+	cleanup_manifest struct manifest m = {0};
 	cleanup_free char *type = NULL;
 	char got[DIGEST_TEXT_MAX];
 	int r;
@@ -133,10 +134,11 @@ static int fetch_ref(const char *text, const char *user, const char *by_digest, 
 	if (r == 0)
 		r = manifest_parse(doc.p ? doc.p : "", doc.n, type, &m, err);
 	for (int depth = 0; r == 0 && m.index; depth++) {
-		struct manifest sub = { 0 };
+		struct manifest sub = {0};
 		cleanup_free char *t = NULL;
 		size_t i = 0;
-		struct platform here = { (char *)(uintptr_t) "linux", (char *)(uintptr_t) "amd64", (char *)(uintptr_t) "" };
+		struct platform here = {(char *)(uintptr_t) "linux", (char *)(uintptr_t) "amd64",
+					(char *)(uintptr_t) ""};
 
 		if (depth == MANIFEST_DEPTH_MAX)
 			return err_set(err, CRIO_E_EXHAUSTED, "too deep");
@@ -178,7 +180,7 @@ static int ask(unsigned int p, const char *path)
 	CLEANUP(buf_release) struct buf b = BUF_INIT;
 	cleanup_call crio_call *call = new_call(5000);
 	cleanup_free char *url = path_fmt("http://127.0.0.1:%u%s", p, path);
-	struct http_args a = { .method = "GET", .url = url };
+	struct http_args a = {.method = "GET", .url = url};
 
 	assert_int_equal(http_open(http, call, &a, &x, NULL, NULL), 0);
 	assert_int_equal(http_body(x, 100, &b, NULL, NULL), 0);
@@ -261,13 +263,16 @@ static void test_blobs(void **state)
 
 static void test_digest(void **state)
 {
-	cleanup_free char *good = path_fmt("127.0.0.1:%u/good@sha256:%064d", port, 0), *wrong = path_fmt("127.0.0.1:%u/wrong-manifest", port);
+	cleanup_free char *good = path_fmt("127.0.0.1:%u/good@sha256:%064d", port, 0),
+			  *wrong = path_fmt("127.0.0.1:%u/wrong-manifest", port);
 	crio_err e = ERR_INIT;
 
 	(void)state;
 	assert_int_equal(fetch_ref(good, NULL, NULL, &e), CRIO_E_CORRUPT);
 	err_clear(&e);
-	assert_int_equal(fetch_ref(wrong, NULL, "sha256:0000000000000000000000000000000000000000000000000000000000000001", &e), CRIO_E_CORRUPT);
+	assert_int_equal(
+	    fetch_ref(wrong, NULL, "sha256:0000000000000000000000000000000000000000000000000000000000000001", &e),
+	    CRIO_E_CORRUPT);
 	err_clear(&e);
 }
 
@@ -301,7 +306,7 @@ static void cancel_later(void *arg)
 
 static void *cancel_thread(void *arg)
 {
-	struct timespec t = { 0, 100 * MS };
+	struct timespec t = {0, 100 * MS};
 
 	nanosleep(&t, NULL);
 	cancel_later(arg);
@@ -312,7 +317,7 @@ static void *cancel_thread(void *arg)
 static void test_cancel(void **state)
 {
 	cleanup_free char *url = path_fmt("http://127.0.0.1:%u/v2/hang/manifests/latest", port);
-	struct http_args a = { .method = "GET", .url = url };
+	struct http_args a = {.method = "GET", .url = url};
 	struct http_xfer *x = NULL;
 	cleanup_call crio_call *cancelled = new_call(60000), *late = new_call(100);
 	int64_t from = now_mono_ns();
@@ -329,9 +334,9 @@ static void test_cancel(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good),   cmocka_unit_test(test_auth), cmocka_unit_test(test_redirects), cmocka_unit_test(test_documents),
-		cmocka_unit_test(test_blobs),  cmocka_unit_test(test_digest), cmocka_unit_test(test_slow),    cmocka_unit_test(test_unreachable),
-		cmocka_unit_test(test_cancel),
+	    cmocka_unit_test(test_good),      cmocka_unit_test(test_auth),	  cmocka_unit_test(test_redirects),
+	    cmocka_unit_test(test_documents), cmocka_unit_test(test_blobs),	  cmocka_unit_test(test_digest),
+	    cmocka_unit_test(test_slow),      cmocka_unit_test(test_unreachable), cmocka_unit_test(test_cancel),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
