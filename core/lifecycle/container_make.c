@@ -327,36 +327,35 @@ static int container_prepare(struct lifecycle *lc, struct pod *p, struct contain
 	return 0;
 }
 
-static int create_new(struct lifecycle *lc, crio_call *call, struct pod *p, struct container_config *config, const char *name,
-		      const char *id, crio_err *err)
+struct container_request {
+	struct lifecycle *lc;
+	crio_call *call;
+	struct pod *pod;
+	struct container_config *config;
+	const char *name;
+};
+
+static int make_container(void *arg, const char *id, crio_err *err)
 {
+	struct container_request *q = arg;
 	cleanup_container struct container *c = NULL;
-	int r = container_prepare(lc, p, config, name, id, &c, err);
-	cleanup_call crio_call *work = call_detached(call, CONTAINER_WORK_NS);
-	if (r == 0 && !work)
-		r = err_nomem(err);
-	if (r == 0) {
-		r = container_make(c, work, err);
-		if (r == 0)
-			r = registry_add_container(lc, c, err);
-		if (r < 0) {
-			cleanup_err crio_err why = ERR_INIT;
-			cleanup_call crio_call *undo = call_detached(call, CLEANUP_NS);
-			if (undo && container_release_all(c, undo, &why) < 0)
-				log_warn("Clean up after failed container %s: %s", c->id, err_text(&why));
-		}
-	}
+	int r = container_prepare(q->lc, q->pod, q->config, q->name, id, &c, err);
+	if (r < 0)
+		return r;
+	cleanup_call crio_call *work = call_detached(q->call, CONTAINER_WORK_NS);
+	if (!work)
+		return err_nomem(err);
+	r = container_make(c, work, err);
+	if (r == 0)
+		r = registry_add_container(q->lc, c, err);
 	if (r < 0) {
-		names_release(lc->names, name, id);
+		cleanup_err crio_err why = ERR_INIT;
+		cleanup_call crio_call *undo = call_detached(q->call, CLEANUP_NS);
+		if (undo && container_release_all(c, undo, &why) < 0)
+			log_warn("Clean up after failed container %s: %s", c->id, err_text(&why));
 		return r;
 	}
 	log_info("Created container %s: %s", c->id, c->name);
-	if (call_over(call)) {
-		names_park(lc->names, name, now_mono_ns() + PARK_NS);
-		park_schedule(lc);
-	} else {
-		names_done(lc->names, name);
-	}
 	return 0;
 }
 
@@ -379,29 +378,6 @@ int container_create(struct lifecycle *lc, crio_call *call, const char *pod_id, 
 	r = name_of_container(&p->config, config, &name, err);
 	if (r < 0)
 		return r;
-	for (;;) {
-		char id[65];
-		if (!id_new(id))
-			return err_set(err, CRIO_E_IO, "no random numbers");
-		struct name_holder holder;
-		r = names_reserve(lc->names, name, id, &holder, NULL);
-		if (r == 0) {
-			r = create_new(lc, call, p, config, name, id, err);
-			if (r < 0)
-				return r;
-			*ret_id = strdup(id);
-			return *ret_id ? 0 : err_nomem(err);
-		}
-		if (r != CRIO_E_EXISTS)
-			return err_set(err, r, "reserve container name '%s'", name);
-		r = names_wait(lc->names, "ctr", name, call, CONTAINER_WORK_NS, &holder, err);
-		if (r == 0) {
-			*ret_id = strdup(holder.id);
-			return *ret_id ? 0 : err_nomem(err);
-		}
-		if (r != CRIO_E_NOT_FOUND)
-			return r;
-		if (err)
-			err_clear(err);
-	}
+	struct container_request q = { lc, call, p, config, name };
+	return make_named(lc, call, "ctr", name, CONTAINER_WORK_NS, make_container, &q, ret_id, err);
 }

@@ -220,8 +220,14 @@ int network_setup(struct pod *p, crio_call *call, crio_err *err);
 /* ---- recover.c ---- */
 int recover(struct lifecycle *lc, crio_call *call, crio_err *err);
 
-/* ---- parked results ---- */
-void park_schedule(struct lifecycle *lc);
+/* ---- lifecycle.c: one request, one object ---- */
+/*
+ * What RunPodSandbox and CreateContainer share: takes `name` for a new id and calls make(arg, id); on success the name is
+ * settled (parked for a retry when the call is over by then), on failure it is free again. When somebody holds the name
+ * this waits for them and returns their id, or takes its turn when they failed. kind as in names_wait.
+ */
+int make_named(struct lifecycle *lc, crio_call *call, const char *kind, const char *name, int64_t max_wait_ns,
+	       int (*make)(void *arg, const char *id, crio_err *err), void *arg, char **ret_id, crio_err *err);
 
 /* Opens the plugin instances and the store that the selection names. */
 struct selection;

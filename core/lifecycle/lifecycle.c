@@ -76,6 +76,8 @@ void lifecycle_free(struct lifecycle *lc)
 
 /* ---- parked results: removed when no retry has come ---- */
 
+static void park_schedule(struct lifecycle *lc);
+
 static void expire_job(void *arg)
 {
 	struct lifecycle *lc = arg;
@@ -109,11 +111,60 @@ static void on_timer(void *arg)
 		(void)workers_run(lc->workers, WORK_TEARDOWN, expire_job, lc, NULL);
 }
 
-void park_schedule(struct lifecycle *lc)
+static void park_schedule(struct lifecycle *lc)
 {
 	cleanup_unlock pthread_mutex_t *l = lock(&lc->lock);
 	if (lc->park_timer || lc->stopping)
 		return;
 	int id = loop_timer(lc->loop, PARK_NS + SEC, on_timer, lc, NULL);
 	lc->park_timer = id > 0 ? id : 0;
+}
+
+/* ---- one request, one object ---- */
+
+static int take_id(char **ret_id, const char *id, crio_err *err)
+{
+	*ret_id = strdup(id);
+	return *ret_id ? 0 : err_nomem(err);
+}
+
+static void settle(struct lifecycle *lc, crio_call *call, const char *name)
+{
+	if (!call_over(call)) {
+		names_done(lc->names, name);
+		return;
+	}
+	names_park(lc->names, name, now_mono_ns() + PARK_NS);
+	park_schedule(lc);
+}
+
+int make_named(struct lifecycle *lc, crio_call *call, const char *kind, const char *name, int64_t max_wait_ns,
+	       int (*make)(void *arg, const char *id, crio_err *err), void *arg, char **ret_id, crio_err *err)
+{
+	for (;;) {
+		char id[65];
+		if (!id_new(id))
+			return err_set(err, CRIO_E_IO, "no random numbers");
+		struct name_holder holder;
+		crio_err why = ERR_INIT;
+		int r = names_reserve(lc->names, name, id, &holder, &why);
+		if (r == 0) {
+			r = make(arg, id, err);
+			if (r < 0) {
+				names_release(lc->names, name, id);
+				return r;
+			}
+			settle(lc, call, name);
+			return take_id(ret_id, id, err);
+		}
+		if (r != CRIO_E_EXISTS)
+			return err_move(err, &why);
+		err_clear(&why);
+		r = names_wait(lc->names, kind, name, call, max_wait_ns, &holder, &why);
+		if (r == 0)
+			return take_id(ret_id, holder.id, err);
+		if (r != CRIO_E_NOT_FOUND)
+			return err_move(err, &why);
+		err_clear(&why); /* whoever held it failed: our turn */
+	}
 }

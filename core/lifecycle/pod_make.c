@@ -484,37 +484,34 @@ static int pod_prepare(struct lifecycle *lc, crio_call *call, struct pod_config 
 	return r;
 }
 
-/* Holding the name: makes the pod and settles the name. */
-static int pod_run_new(struct lifecycle *lc, crio_call *call, struct pod_config *config, const char *handler, const char *name,
-		       const char *id, crio_err *err)
+struct pod_request {
+	struct lifecycle *lc;
+	crio_call *call;
+	struct pod_config *config;
+	const char *handler, *name;
+};
+
+static int make_pod(void *arg, const char *id, crio_err *err)
 {
+	struct pod_request *q = arg;
 	cleanup_pod struct pod *p = NULL;
-	int r = pod_prepare(lc, call, config, handler, name, id, &p, err);
-	cleanup_call crio_call *work = call_detached(call, POD_WORK_NS);
-	if (r == 0 && !work)
-		r = err_nomem(err);
-	if (r == 0) {
-		r = pod_make(p, work, err);
-		if (r == 0)
-			r = registry_add_pod(lc, p, err);
-		if (r < 0) {
-			cleanup_err crio_err why = ERR_INIT;
-			cleanup_call crio_call *undo = call_detached(call, CLEANUP_NS);
-			if (undo && pod_release_all(p, undo, &why) < 0)
-				log_warn("Clean up after failed pod sandbox %s: %s", p->id, err_text(&why));
-		}
-	}
+	int r = pod_prepare(q->lc, q->call, q->config, q->handler, q->name, id, &p, err);
+	if (r < 0)
+		return r;
+	cleanup_call crio_call *work = call_detached(q->call, POD_WORK_NS);
+	if (!work)
+		return err_nomem(err);
+	r = pod_make(p, work, err);
+	if (r == 0)
+		r = registry_add_pod(q->lc, p, err);
 	if (r < 0) {
-		names_release(lc->names, name, id);
+		cleanup_err crio_err why = ERR_INIT;
+		cleanup_call crio_call *undo = call_detached(q->call, CLEANUP_NS);
+		if (undo && pod_release_all(p, undo, &why) < 0)
+			log_warn("Clean up after failed pod sandbox %s: %s", p->id, err_text(&why));
 		return r;
 	}
 	log_info("Ran pod sandbox %s with infra container: %s (%s)", p->id, p->name, p->plugins);
-	if (call_over(call)) {
-		names_park(lc->names, name, now_mono_ns() + PARK_NS);
-		park_schedule(lc);
-	} else {
-		names_done(lc->names, name);
-	}
 	return 0;
 }
 
@@ -527,29 +524,6 @@ int pod_run(struct lifecycle *lc, crio_call *call, struct pod_config *config, co
 	r = name_of_pod(config, &name, err);
 	if (r < 0)
 		return r;
-	for (;;) {
-		char id[65];
-		if (!id_new(id))
-			return err_set(err, CRIO_E_IO, "no random numbers");
-		struct name_holder holder;
-		r = names_reserve(lc->names, name, id, &holder, NULL);
-		if (r == 0) {
-			r = pod_run_new(lc, call, config, handler, name, id, err);
-			if (r < 0)
-				return r;
-			*ret_id = strdup(id);
-			return *ret_id ? 0 : err_nomem(err);
-		}
-		if (r != CRIO_E_EXISTS)
-			return err_set(err, r, "reserve pod name '%s'", name);
-		r = names_wait(lc->names, "pod", name, call, POD_WORK_NS, &holder, err);
-		if (r == 0) {
-			*ret_id = strdup(holder.id);
-			return *ret_id ? 0 : err_nomem(err);
-		}
-		if (r != CRIO_E_NOT_FOUND)
-			return r;
-		if (err)
-			err_clear(err); /* whoever held it failed: our turn */
-	}
+	struct pod_request q = { lc, call, config, handler, name };
+	return make_named(lc, call, "pod", name, POD_WORK_NS, make_pod, &q, ret_id, err);
 }
