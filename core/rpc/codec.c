@@ -139,9 +139,11 @@ static bool packed_count(ProtobufCType t, struct rd v, uint64_t *ret)
 	return true;
 }
 
-static int check_message(const ProtobufCMessageDescriptor *d, struct rd r, const struct where *up, unsigned depth, crio_err *err);
+static int check_message(const ProtobufCMessageDescriptor *d, struct rd r, const struct where *up, unsigned depth,
+			 crio_err *err);
 
-static int check_value(const ProtobufCFieldDescriptor *f, struct rd v, const struct where *w, unsigned depth, crio_err *err)
+static int check_value(const ProtobufCFieldDescriptor *f, struct rd v, const struct where *w, unsigned depth,
+		       crio_err *err)
 {
 	size_t n = (size_t)(v.end - v.p);
 
@@ -156,15 +158,16 @@ static int check_value(const ProtobufCFieldDescriptor *f, struct rd v, const str
 	return 0;
 }
 
-static int check_message(const ProtobufCMessageDescriptor *d, struct rd r, const struct where *up, unsigned depth, crio_err *err)
+static int check_message(const ProtobufCMessageDescriptor *d, struct rd r, const struct where *up, unsigned depth,
+			 crio_err *err)
 {
-	uint32_t count[FIELDS_MAX] = { 0 };
+	uint32_t count[FIELDS_MAX] = {0};
 
 	if (depth > RPC_DEPTH_MAX || d->n_fields > FIELDS_MAX)
 		return fault(err, up, "is nested too deeply");
 	while (r.p < r.end) {
 		const ProtobufCFieldDescriptor *f;
-		struct where w = { up, NULL, 0, false };
+		struct where w = {up, NULL, 0, false};
 		uint64_t more = 1;
 		struct rd v;
 		uint32_t num;
@@ -192,7 +195,8 @@ static int check_message(const ProtobufCMessageDescriptor *d, struct rd r, const
 			return fault(err, &w, "is given more than once");
 		count[f - d->fields] += (uint32_t)more;
 		if (w.repeated && count[f - d->fields] > (is_map(f) ? RPC_MAP_MAX : RPC_REPEATED_MAX))
-			return fault(err, &w, is_map(f) ? "has more than 4096 entries" : "has more than 65536 elements");
+			return fault(err, &w,
+				     is_map(f) ? "has more than 4096 entries" : "has more than 65536 elements");
 		e = check_value(f, v, &w, depth, err);
 		if (e < 0)
 			return e;
@@ -202,7 +206,7 @@ static int check_message(const ProtobufCMessageDescriptor *d, struct rd r, const
 
 int rpc_wire_check(const ProtobufCMessageDescriptor *d, const void *p, size_t n, crio_err *err)
 {
-	struct rd r = { p, (const uint8_t *)p + n };
+	struct rd r = {p, (const uint8_t *)p + n};
 
 	return check_message(d, r, NULL, 0, err);
 }
@@ -218,10 +222,10 @@ static void pb_free(void *arg, void *p)
 	(void)p;
 }
 
-int rpc_decode(const ProtobufCMessageDescriptor *d, const void *p, size_t n, struct rpc_arena *a, ProtobufCMessage **ret,
-	       crio_err *err)
+int rpc_decode(const ProtobufCMessageDescriptor *d, const void *p, size_t n, struct rpc_arena *a,
+	       ProtobufCMessage **ret, crio_err *err)
 {
-	ProtobufCAllocator alloc = { pb_alloc, pb_free, a };
+	ProtobufCAllocator alloc = {pb_alloc, pb_free, a};
 	static const uint8_t none[1];
 	ProtobufCMessage *m;
 	int e;
@@ -237,18 +241,23 @@ int rpc_decode(const ProtobufCMessageDescriptor *d, const void *p, size_t n, str
 		return 0;
 	}
 	if (a->over && a->budget && a->used < a->limit / 2)
-		return err_set(err, CRIO_E_EXHAUSTED, "too much memory is in use by requests (limit %llu bytes); try again later",
+		return err_set(err, CRIO_E_EXHAUSTED,
+			       "too much memory is in use by requests (limit %llu bytes); try again later",
 			       (unsigned long long)a->budget->limit);
 	if (a->over)
-		return err_set(err, CRIO_E_EXHAUSTED, "request needs more than %zu bytes of memory when decoded", a->limit);
+		return err_set(err, CRIO_E_EXHAUSTED, "request needs more than %zu bytes of memory when decoded",
+			       a->limit);
 	return err_set(err, CRIO_E_INVALID, "malformed request: not in protobuf form");
 }
 
 /* Length of the UTF-8 character at s, 0: none. */
 static size_t utf8_len(const unsigned char *s, size_t n)
 {
-	size_t k = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 :
-		   s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+	size_t k = s[0] < 0x80			 ? 1
+		   : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+		   : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
+		   : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+						 : 0;
 
 	if (!k || k > n)
 		return 0;
@@ -274,7 +283,7 @@ void rpc_text_fix_utf8(char *s, size_t n)
 
 void rpc_wire_fix_utf8(const ProtobufCMessageDescriptor *d, void *p, size_t n)
 {
-	struct rd r = { p, (const uint8_t *)p + n }, v;
+	struct rd r = {p, (const uint8_t *)p + n}, v;
 	const ProtobufCFieldDescriptor *f;
 	uint32_t num;
 	unsigned wt;

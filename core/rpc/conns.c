@@ -27,7 +27,7 @@ enum conn_state { CONN_UNDECIDED, CONN_GRPC };
 
 struct conn {
 	enum conn_state state;
-	int fd;              /* GRPC: the duplicate */
+	int fd;		     /* GRPC: the duplicate */
 	int64_t deadline_ns; /* UNDECIDED */
 	struct conn *prev, *next;
 };
@@ -35,7 +35,7 @@ struct conn {
 struct conns {
 	struct rpc_server *s;
 	int listen_fd, epoll_fd, wake_fd;
-	dev_t dev;           /* of the socket file, to remove only our own */
+	dev_t dev; /* of the socket file, to remove only our own */
 	ino_t ino;
 	pthread_t thread;
 	bool running;
@@ -68,7 +68,7 @@ static void list_add(struct conn *h, struct conn *c)
 
 static int watch(struct conns *cs, int op, int fd, uint32_t events, void *p)
 {
-	struct epoll_event ev = { .events = events, .data.ptr = p };
+	struct epoll_event ev = {.events = events, .data.ptr = p};
 
 	return epoll_ctl(cs->epoll_fd, op, fd, &ev);
 }
@@ -152,7 +152,7 @@ static void decide(struct conns *cs, struct conn *c)
 static void admit(struct conns *cs, int fd)
 {
 	struct conn *c = NULL;
-	struct ucred peer = { 0 };
+	struct ucred peer = {0};
 	socklen_t n = sizeof(peer);
 
 	if (cs->count >= cs->s->args.max_connections) {
@@ -275,7 +275,7 @@ static int remove_stale(const char *path, const struct sockaddr_un *a, crio_err 
 static int listen_at(struct conns *cs, crio_err *err)
 {
 	const char *path = cs->s->args.socket_path;
-	struct sockaddr_un a = { .sun_family = AF_UNIX }, tmp = { .sun_family = AF_UNIX };
+	struct sockaddr_un a = {.sun_family = AF_UNIX}, tmp = {.sun_family = AF_UNIX};
 	cleanup_close int fd = -1;
 	struct stat st;
 	int r;

@@ -1,7 +1,7 @@
 /* convert_container.c: ContainerConfig. */
 #include "core/rpc/convert.h"
 
-static int metadata(struct container_config *dst, const CRI(ContainerConfig) *src, crio_err *err)
+static int metadata(struct container_config *dst, const CRI(ContainerConfig) * src, crio_err *err)
 {
 	if (!src->metadata)
 		return err_set(err, CRIO_E_INVALID, "setting container config: metadata is nil");
@@ -11,7 +11,7 @@ static int metadata(struct container_config *dst, const CRI(ContainerConfig) *sr
 	return convert_str(&dst->meta.name, src->metadata->name, err);
 }
 
-static int image(struct container_config *dst, const CRI(ImageSpec) *src, crio_err *err)
+static int image(struct container_config *dst, const CRI(ImageSpec) * src, crio_err *err)
 {
 	int r;
 
@@ -25,14 +25,15 @@ static int image(struct container_config *dst, const CRI(ImageSpec) *src, crio_e
 	return r;
 }
 
-/* Values are bytes on the wire: they are checked here as strings are elsewhere. A variable without a name is dropped, as
- * CRI-O does. */
+/* Values are bytes on the wire: they are checked here as strings are elsewhere. A variable without a name is dropped,
+ * as CRI-O does. */
 static int env(struct container_config *dst, CRI(KeyValue) *const *v, size_t n, crio_err *err)
 {
 	size_t i, bytes = 0;
 
 	if (n > CONVERT_ENV_MAX)
-		return err_set(err, CRIO_E_INVALID, "config.envs has %zu elements: at most %u are allowed", n, CONVERT_ENV_MAX);
+		return err_set(err, CRIO_E_INVALID, "config.envs has %zu elements: at most %u are allowed", n,
+			       CONVERT_ENV_MAX);
 	for (i = 0; i < n; i++) {
 		const char *value = (const char *)v[i]->value.data;
 		size_t len = v[i]->value.len;
@@ -42,9 +43,11 @@ static int env(struct container_config *dst, CRI(KeyValue) *const *v, size_t n, 
 		if (strchr(v[i]->key, '='))
 			return err_set(err, CRIO_E_INVALID, "config.envs[%zu].key contains '='", i);
 		if (len && memchr(value, 0, len))
-			return err_set(err, CRIO_E_INVALID, "config.envs[%zu].value (%s) contains a NUL byte", i, v[i]->key);
+			return err_set(err, CRIO_E_INVALID, "config.envs[%zu].value (%s) contains a NUL byte", i,
+				       v[i]->key);
 		if (!str_is_utf8(value, len))
-			return err_set(err, CRIO_E_INVALID, "config.envs[%zu].value (%s) is not valid UTF-8", i, v[i]->key);
+			return err_set(err, CRIO_E_INVALID, "config.envs[%zu].value (%s) is not valid UTF-8", i,
+				       v[i]->key);
 		bytes += strlen(v[i]->key) + len + 2;
 		if (bytes > CONVERT_ENV_BYTES)
 			return err_set(err, CRIO_E_INVALID, "config.envs is larger than %u bytes", CONVERT_ENV_BYTES);
@@ -54,16 +57,18 @@ static int env(struct container_config *dst, CRI(KeyValue) *const *v, size_t n, 
 	return 0;
 }
 
-static int mount(struct mount_config *dst, const CRI(Mount) *src, size_t i, crio_err *err)
+static int mount(struct mount_config *dst, const CRI(Mount) * src, size_t i, crio_err *err)
 {
 	int r;
 
 	if ((int)src->propagation < PROPAGATION_PRIVATE || (int)src->propagation > PROPAGATION_BIDIRECTIONAL)
-		return err_set(err, CRIO_E_INVALID, "config.mounts[%zu]: %d is no propagation mode", i, (int)src->propagation);
+		return err_set(err, CRIO_E_INVALID, "config.mounts[%zu]: %d is no propagation mode", i,
+			       (int)src->propagation);
 	if (!str_set(src->container_path))
 		return err_set(err, CRIO_E_INVALID, "config.mounts[%zu]: mount.ContainerPath is empty", i);
 	if (!str_set(src->host_path) && !(src->image && str_set(src->image->image)))
-		return err_set(err, CRIO_E_INVALID, "config.mounts[%zu] (%s): mount.HostPath is empty", i, src->container_path);
+		return err_set(err, CRIO_E_INVALID, "config.mounts[%zu] (%s): mount.HostPath is empty", i,
+			       src->container_path);
 	dst->propagation = (enum mount_propagation)src->propagation;
 	dst->readonly = src->readonly;
 	dst->recursive_read_only = src->recursive_read_only;
@@ -76,9 +81,11 @@ static int mount(struct mount_config *dst, const CRI(Mount) *src, size_t i, crio
 	if (!r)
 		r = convert_str(&dst->image_sub_path, src->image_sub_path, err);
 	if (!r)
-		r = convert_mappings(&dst->uids, &dst->n_uids, src->uidmappings, src->n_uidmappings, "mounts.uidMappings", err);
+		r = convert_mappings(&dst->uids, &dst->n_uids, src->uidmappings, src->n_uidmappings,
+				     "mounts.uidMappings", err);
 	if (!r)
-		r = convert_mappings(&dst->gids, &dst->n_gids, src->gidmappings, src->n_gidmappings, "mounts.gidMappings", err);
+		r = convert_mappings(&dst->gids, &dst->n_gids, src->gidmappings, src->n_gidmappings,
+				     "mounts.gidMappings", err);
 	return r;
 }
 
@@ -88,7 +95,8 @@ static int mounts(struct container_config *dst, CRI(Mount) *const *v, size_t n, 
 	size_t i;
 
 	if (n > CONVERT_MOUNTS_MAX)
-		return err_set(err, CRIO_E_INVALID, "config.mounts has %zu elements: at most %u are allowed", n, CONVERT_MOUNTS_MAX);
+		return err_set(err, CRIO_E_INVALID, "config.mounts has %zu elements: at most %u are allowed", n,
+			       CONVERT_MOUNTS_MAX);
 	if (!n)
 		return 0;
 	dst->mounts = calloc(n, sizeof(*dst->mounts));
@@ -109,7 +117,8 @@ static int devices(struct container_config *dst, CRI(Device) *const *v, size_t n
 	size_t i;
 
 	if (n > CONVERT_DEVICES_MAX)
-		return err_set(err, CRIO_E_INVALID, "config.devices has %zu elements: at most %u are allowed", n, CONVERT_DEVICES_MAX);
+		return err_set(err, CRIO_E_INVALID, "config.devices has %zu elements: at most %u are allowed", n,
+			       CONVERT_DEVICES_MAX);
 	if (!n)
 		return 0;
 	dst->devices = calloc(n, sizeof(*dst->devices));
@@ -161,7 +170,7 @@ static int stop_signal(struct container_config *dst, int sig, crio_err *err)
 	return convert_str(&dst->stop_signal, text, err);
 }
 
-static int process(struct container_config *dst, const CRI(ContainerConfig) *src, crio_err *err)
+static int process(struct container_config *dst, const CRI(ContainerConfig) * src, crio_err *err)
 {
 	int r;
 
@@ -182,7 +191,7 @@ static int process(struct container_config *dst, const CRI(ContainerConfig) *src
 	return r;
 }
 
-int convert_container_config(struct container_config *dst, const CRI(ContainerConfig) *src, crio_err *err)
+int convert_container_config(struct container_config *dst, const CRI(ContainerConfig) * src, crio_err *err)
 {
 	int r;
 

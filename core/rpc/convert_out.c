@@ -1,18 +1,18 @@
 /* convert_out.c: what the core knows, as the wire's structs. */
 #include "core/rpc/convert.h"
 
-#define NEW(call, var, type, INIT, err)                       \
-	do {                                                  \
-		(var) = call_alloc(call, sizeof(CRI(type)));  \
-		if (!(var))                                   \
-			return err_nomem(err);                \
-		*(var) = (CRI(type))INIT;                     \
+#define NEW(call, var, type, INIT, err)                                                                                \
+	do {                                                                                                           \
+		(var) = call_alloc(call, sizeof(CRI(type)));                                                           \
+		if (!(var))                                                                                            \
+			return err_nomem(err);                                                                         \
+		*(var) = (CRI(type))INIT;                                                                              \
 	} while (0)
 
 /* Entries of all maps are alike on the wire, so one type serves for all. */
 int convert_kvs_out(crio_call *call, const struct kvs *m, void *ret_entries, size_t *ret_n, crio_err *err)
 {
-	CRI(PodSandboxConfig__LabelsEntry) **v, *e;
+	CRI(PodSandboxConfig__LabelsEntry) * *v, *e;
 	size_t i;
 
 	if (!m->n)
@@ -32,9 +32,10 @@ int convert_kvs_out(crio_call *call, const struct kvs *m, void *ret_entries, siz
 	return 0;
 }
 
-static int mappings_out(crio_call *call, const struct id_mapping *m, size_t n, CRI(IDMapping) ***ret, size_t *ret_n, crio_err *err)
+static int mappings_out(crio_call *call, const struct id_mapping *m, size_t n, CRI(IDMapping) * **ret, size_t *ret_n,
+			crio_err *err)
 {
-	CRI(IDMapping) **v, *e;
+	CRI(IDMapping) * *v, *e;
 	size_t i;
 
 	if (!n)
@@ -55,7 +56,7 @@ static int mappings_out(crio_call *call, const struct id_mapping *m, size_t n, C
 	return 0;
 }
 
-static int pod_metadata(crio_call *call, const struct pod_metadata *m, CRI(PodSandboxMetadata) **ret, crio_err *err)
+static int pod_metadata(crio_call *call, const struct pod_metadata *m, CRI(PodSandboxMetadata) * *ret, crio_err *err)
 {
 	NEW(call, *ret, PodSandboxMetadata, RUNTIME__V1__POD_SANDBOX_METADATA__INIT, err);
 	(*ret)->name = m->name;
@@ -65,7 +66,8 @@ static int pod_metadata(crio_call *call, const struct pod_metadata *m, CRI(PodSa
 	return 0;
 }
 
-static int container_metadata(crio_call *call, const struct container_metadata *m, CRI(ContainerMetadata) **ret, crio_err *err)
+static int container_metadata(crio_call *call, const struct container_metadata *m, CRI(ContainerMetadata) * *ret,
+			      crio_err *err)
 {
 	NEW(call, *ret, ContainerMetadata, RUNTIME__V1__CONTAINER_METADATA__INIT, err);
 	(*ret)->name = m->name;
@@ -73,9 +75,9 @@ static int container_metadata(crio_call *call, const struct container_metadata *
 	return 0;
 }
 
-static int network_out(crio_call *call, const struct strv *ips, CRI(PodSandboxNetworkStatus) **ret, crio_err *err)
+static int network_out(crio_call *call, const struct strv *ips, CRI(PodSandboxNetworkStatus) * *ret, crio_err *err)
 {
-	CRI(PodIP) **v;
+	CRI(PodIP) * *v;
 	size_t i;
 
 	NEW(call, *ret, PodSandboxNetworkStatus, RUNTIME__V1__POD_SANDBOX_NETWORK_STATUS__INIT, err);
@@ -95,10 +97,11 @@ static int network_out(crio_call *call, const struct strv *ips, CRI(PodSandboxNe
 	return 0;
 }
 
-static int namespaces_out(crio_call *call, const struct namespace_options *o, CRI(LinuxPodSandboxStatus) **ret, crio_err *err)
+static int namespaces_out(crio_call *call, const struct namespace_options *o, CRI(LinuxPodSandboxStatus) * *ret,
+			  crio_err *err)
 {
-	CRI(NamespaceOption) *n;
-	CRI(UserNamespace) *u;
+	CRI(NamespaceOption) * n;
+	CRI(UserNamespace) * u;
 	int r;
 
 	NEW(call, *ret, LinuxPodSandboxStatus, RUNTIME__V1__LINUX_POD_SANDBOX_STATUS__INIT, err);
@@ -121,9 +124,9 @@ static int namespaces_out(crio_call *call, const struct namespace_options *o, CR
 }
 
 /* runtime_handler is not filled in either message: CRI-O does not. */
-int convert_pod_status_out(crio_call *call, const struct pod_status *s, CRI(PodSandboxStatus) **ret, crio_err *err)
+int convert_pod_status_out(crio_call *call, const struct pod_status *s, CRI(PodSandboxStatus) * *ret, crio_err *err)
 {
-	CRI(PodSandboxStatus) *p;
+	CRI(PodSandboxStatus) * p;
 	int r;
 
 	NEW(call, p, PodSandboxStatus, RUNTIME__V1__POD_SANDBOX_STATUS__INIT, err);
@@ -143,9 +146,9 @@ int convert_pod_status_out(crio_call *call, const struct pod_status *s, CRI(PodS
 	return r;
 }
 
-int convert_pod_out(crio_call *call, const struct pod_status *s, CRI(PodSandbox) **ret, crio_err *err)
+int convert_pod_out(crio_call *call, const struct pod_status *s, CRI(PodSandbox) * *ret, crio_err *err)
 {
-	CRI(PodSandbox) *p;
+	CRI(PodSandbox) * p;
 	int r;
 
 	NEW(call, p, PodSandbox, RUNTIME__V1__POD_SANDBOX__INIT, err);
@@ -161,9 +164,9 @@ int convert_pod_out(crio_call *call, const struct pod_status *s, CRI(PodSandbox)
 	return r;
 }
 
-static int resources_out(crio_call *call, const struct resources *s, CRI(ContainerResources) **ret, crio_err *err)
+static int resources_out(crio_call *call, const struct resources *s, CRI(ContainerResources) * *ret, crio_err *err)
 {
-	CRI(LinuxContainerResources) *l;
+	CRI(LinuxContainerResources) * l;
 	size_t i;
 
 	NEW(call, *ret, ContainerResources, RUNTIME__V1__CONTAINER_RESOURCES__INIT, err);
@@ -191,9 +194,10 @@ static int resources_out(crio_call *call, const struct resources *s, CRI(Contain
 	return convert_kvs_out(call, &s->unified, &l->unified, &l->n_unified, err);
 }
 
-static int mounts_out(crio_call *call, const struct container_config *c, CRI(Mount) ***ret, size_t *ret_n, crio_err *err)
+static int mounts_out(crio_call *call, const struct container_config *c, CRI(Mount) * **ret, size_t *ret_n,
+		      crio_err *err)
 {
-	CRI(Mount) **v;
+	CRI(Mount) * *v;
 	size_t i;
 
 	if (!c->n_mounts)
@@ -222,9 +226,9 @@ static int mounts_out(crio_call *call, const struct container_config *c, CRI(Mou
 	return 0;
 }
 
-static int user_out(crio_call *call, const struct container_status *s, CRI(ContainerUser) **ret, crio_err *err)
+static int user_out(crio_call *call, const struct container_status *s, CRI(ContainerUser) * *ret, crio_err *err)
 {
-	CRI(LinuxContainerUser) *l;
+	CRI(LinuxContainerUser) * l;
 
 	if (s->uid < 0)
 		return 0;
@@ -239,7 +243,7 @@ static int user_out(crio_call *call, const struct container_status *s, CRI(Conta
 }
 
 /* Times, exit code and reason: only those of a state the container has reached. */
-static void state_out(const struct container_status *s, CRI(ContainerStatus) *c)
+static void state_out(const struct container_status *s, CRI(ContainerStatus) * c)
 {
 	c->state = (Runtime__V1__ContainerState)s->state;
 	c->created_at = s->created_ns;
@@ -254,9 +258,10 @@ static void state_out(const struct container_status *s, CRI(ContainerStatus) *c)
 }
 
 /* stop_signal is not filled: CRI-O does not. */
-int convert_container_status_out(crio_call *call, const struct container_status *s, CRI(ContainerStatus) **ret, crio_err *err)
+int convert_container_status_out(crio_call *call, const struct container_status *s, CRI(ContainerStatus) * *ret,
+				 crio_err *err)
 {
-	CRI(ContainerStatus) *c;
+	CRI(ContainerStatus) * c;
 	int r;
 
 	NEW(call, c, ContainerStatus, RUNTIME__V1__CONTAINER_STATUS__INIT, err);
@@ -282,9 +287,9 @@ int convert_container_status_out(crio_call *call, const struct container_status 
 	return r;
 }
 
-int convert_container_out(crio_call *call, const struct container_status *s, CRI(Container) **ret, crio_err *err)
+int convert_container_out(crio_call *call, const struct container_status *s, CRI(Container) * *ret, crio_err *err)
 {
-	CRI(Container) *c;
+	CRI(Container) * c;
 	int r;
 
 	NEW(call, c, Container, RUNTIME__V1__CONTAINER__INIT, err);
@@ -305,9 +310,9 @@ int convert_container_out(crio_call *call, const struct container_status *s, CRI
 	return r;
 }
 
-int convert_image_out(crio_call *call, const struct image *im, CRI(Image) **ret, crio_err *err)
+int convert_image_out(crio_call *call, const struct image *im, CRI(Image) * *ret, crio_err *err)
 {
-	CRI(Image) *i;
+	CRI(Image) * i;
 
 	NEW(call, i, Image, RUNTIME__V1__IMAGE__INIT, err);
 	i->id = (char *)(uintptr_t)im->id;

@@ -30,7 +30,8 @@ struct entry {
 	char *key, *value;
 };
 _Static_assert(sizeof(struct entry) == sizeof(CRI(PodSandboxConfig__LabelsEntry)) &&
-	       offsetof(struct entry, value) == offsetof(CRI(PodSandboxConfig__LabelsEntry), value), "layout of map entries");
+		   offsetof(struct entry, value) == offsetof(CRI(PodSandboxConfig__LabelsEntry), value),
+	       "layout of map entries");
 
 struct indexed {
 	const struct entry *e;
@@ -58,7 +59,7 @@ int convert_map(struct kvs *dst, const void *entries, size_t n, crio_err *err)
 	if (!s)
 		return err_nomem(err);
 	for (i = 0; i < n; i++)
-		s[i] = (struct indexed){ v[i], i };
+		s[i] = (struct indexed){v[i], i};
 	qsort(s, n, sizeof(*s), by_key);
 	for (i = 0; i < n; i++) {
 		if (i + 1 < n && str_eq(s[i].e->key, s[i + 1].e->key))
@@ -69,7 +70,8 @@ int convert_map(struct kvs *dst, const void *entries, size_t n, crio_err *err)
 	return 0;
 }
 
-int convert_mappings(struct id_mapping **dst, size_t *ret_n, CRI(IDMapping) *const *v, size_t n, const char *field, crio_err *err)
+int convert_mappings(struct id_mapping **dst, size_t *ret_n, CRI(IDMapping) *const *v, size_t n, const char *field,
+		     crio_err *err)
 {
 	struct id_mapping *m;
 	size_t i;
@@ -82,14 +84,15 @@ int convert_mappings(struct id_mapping **dst, size_t *ret_n, CRI(IDMapping) *con
 	if (!m)
 		return err_nomem(err);
 	for (i = 0; i < n; i++)
-		m[i] = (struct id_mapping){ .host_id = v[i]->host_id, .container_id = v[i]->container_id, .length = v[i]->length };
+		m[i] = (struct id_mapping){
+		    .host_id = v[i]->host_id, .container_id = v[i]->container_id, .length = v[i]->length};
 	free(*dst);
 	*dst = m;
 	*ret_n = n;
 	return 0;
 }
 
-int convert_resources(struct resources *dst, const CRI(LinuxContainerResources) *src, crio_err *err)
+int convert_resources(struct resources *dst, const CRI(LinuxContainerResources) * src, crio_err *err)
 {
 	size_t i;
 	int r;
@@ -130,9 +133,9 @@ static int ns_mode(enum ns_mode *dst, int src, const char *field, crio_err *err)
 	return 0;
 }
 
-static int namespaces(struct namespace_options *dst, const CRI(NamespaceOption) *src, crio_err *err)
+static int namespaces(struct namespace_options *dst, const CRI(NamespaceOption) * src, crio_err *err)
 {
-	const CRI(UserNamespace) *u;
+	const CRI(UserNamespace) * u;
 	int r;
 
 	if (!src)
@@ -150,13 +153,15 @@ static int namespaces(struct namespace_options *dst, const CRI(NamespaceOption) 
 	dst->userns.set = true;
 	r = ns_mode(&dst->userns.mode, (int)u->mode, "userns_options.mode", err);
 	if (!r)
-		r = convert_mappings(&dst->userns.uids, &dst->userns.n_uids, u->uids, u->n_uids, "userns_options.uids", err);
+		r = convert_mappings(&dst->userns.uids, &dst->userns.n_uids, u->uids, u->n_uids, "userns_options.uids",
+				     err);
 	if (!r)
-		r = convert_mappings(&dst->userns.gids, &dst->userns.n_gids, u->gids, u->n_gids, "userns_options.gids", err);
+		r = convert_mappings(&dst->userns.gids, &dst->userns.n_gids, u->gids, u->n_gids, "userns_options.gids",
+				     err);
 	return r;
 }
 
-static int selinux(struct selinux_option *dst, const CRI(SELinuxOption) *src, crio_err *err)
+static int selinux(struct selinux_option *dst, const CRI(SELinuxOption) * src, crio_err *err)
 {
 	int r;
 
@@ -173,8 +178,10 @@ static int selinux(struct selinux_option *dst, const CRI(SELinuxOption) *src, cr
 	return r;
 }
 
-/* `old` is the deprecated text field: "runtime/default", "unconfined", "localhost/<name>"; it counts when src is absent. */
-static int profile(struct security_profile *dst, const CRI(SecurityProfile) *src, const char *old, const char *field, crio_err *err)
+/* `old` is the deprecated text field: "runtime/default", "unconfined", "localhost/<name>"; it counts when src is
+ * absent. */
+static int profile(struct security_profile *dst, const CRI(SecurityProfile) * src, const char *old, const char *field,
+		   crio_err *err)
 {
 	if (!src && !str_set(old))
 		return 0;
@@ -197,7 +204,7 @@ static int profile(struct security_profile *dst, const CRI(SecurityProfile) *src
 	return convert_str(&dst->localhost_ref, str_starts(old, "localhost/") ? old + strlen("localhost/") : old, err);
 }
 
-static void opt(struct opt_i64 *dst, const CRI(Int64Value) *src)
+static void opt(struct opt_i64 *dst, const CRI(Int64Value) * src)
 {
 	dst->set = src != NULL;
 	dst->v = src ? src->value : 0;
@@ -220,7 +227,7 @@ static int groups(struct security_context *dst, const int64_t *v, size_t n, int 
 	return 0;
 }
 
-int convert_pod_security(struct security_context *dst, const CRI(LinuxSandboxSecurityContext) *src, crio_err *err)
+int convert_pod_security(struct security_context *dst, const CRI(LinuxSandboxSecurityContext) * src, crio_err *err)
 {
 	int r;
 
@@ -235,7 +242,8 @@ int convert_pod_security(struct security_context *dst, const CRI(LinuxSandboxSec
 	if (!r)
 		r = selinux(&dst->selinux, src->selinux_options, err);
 	if (!r)
-		r = groups(dst, src->supplemental_groups, src->n_supplemental_groups, (int)src->supplemental_groups_policy, err);
+		r = groups(dst, src->supplemental_groups, src->n_supplemental_groups,
+			   (int)src->supplemental_groups_policy, err);
 	if (!r)
 		r = profile(&dst->seccomp, src->seccomp, src->seccomp_profile_path, "seccomp", err);
 	if (!r)
@@ -243,23 +251,25 @@ int convert_pod_security(struct security_context *dst, const CRI(LinuxSandboxSec
 	return r;
 }
 
-static int capabilities(struct security_context *dst, const CRI(Capability) *src, crio_err *err)
+static int capabilities(struct security_context *dst, const CRI(Capability) * src, crio_err *err)
 {
 	int r;
 
 	if (!src)
 		return 0;
-	r = convert_strs(&dst->cap_add, src->add_capabilities, src->n_add_capabilities, "add_capabilities", CONVERT_LIST_MAX, err);
+	r = convert_strs(&dst->cap_add, src->add_capabilities, src->n_add_capabilities, "add_capabilities",
+			 CONVERT_LIST_MAX, err);
 	if (!r)
-		r = convert_strs(&dst->cap_drop, src->drop_capabilities, src->n_drop_capabilities, "drop_capabilities", CONVERT_LIST_MAX,
-				 err);
+		r = convert_strs(&dst->cap_drop, src->drop_capabilities, src->n_drop_capabilities, "drop_capabilities",
+				 CONVERT_LIST_MAX, err);
 	if (!r)
 		r = convert_strs(&dst->cap_ambient, src->add_ambient_capabilities, src->n_add_ambient_capabilities,
 				 "add_ambient_capabilities", CONVERT_LIST_MAX, err);
 	return r;
 }
 
-int convert_container_security(struct security_context *dst, const CRI(LinuxContainerSecurityContext) *src, crio_err *err)
+int convert_container_security(struct security_context *dst, const CRI(LinuxContainerSecurityContext) * src,
+			       crio_err *err)
 {
 	int r;
 
@@ -281,15 +291,17 @@ int convert_container_security(struct security_context *dst, const CRI(LinuxCont
 	if (!r)
 		r = selinux(&dst->selinux, src->selinux_options, err);
 	if (!r)
-		r = groups(dst, src->supplemental_groups, src->n_supplemental_groups, (int)src->supplemental_groups_policy, err);
+		r = groups(dst, src->supplemental_groups, src->n_supplemental_groups,
+			   (int)src->supplemental_groups_policy, err);
 	if (!r)
 		r = profile(&dst->seccomp, src->seccomp, src->seccomp_profile_path, "seccomp", err);
 	if (!r)
 		r = profile(&dst->apparmor, src->apparmor, src->apparmor_profile, "apparmor", err);
 	if (!r)
-		r = convert_strs(&dst->masked_paths, src->masked_paths, src->n_masked_paths, "masked_paths", CONVERT_LIST_MAX, err);
+		r = convert_strs(&dst->masked_paths, src->masked_paths, src->n_masked_paths, "masked_paths",
+				 CONVERT_LIST_MAX, err);
 	if (!r)
-		r = convert_strs(&dst->readonly_paths, src->readonly_paths, src->n_readonly_paths, "readonly_paths", CONVERT_LIST_MAX,
-				 err);
+		r = convert_strs(&dst->readonly_paths, src->readonly_paths, src->n_readonly_paths, "readonly_paths",
+				 CONVERT_LIST_MAX, err);
 	return r;
 }

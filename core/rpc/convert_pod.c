@@ -1,7 +1,7 @@
 /* convert_pod.c: PodSandboxConfig. */
 #include "core/rpc/convert.h"
 
-static int metadata(struct pod_metadata *dst, const CRI(PodSandboxMetadata) *src, crio_err *err)
+static int metadata(struct pod_metadata *dst, const CRI(PodSandboxMetadata) * src, crio_err *err)
 {
 	int r;
 
@@ -10,9 +10,11 @@ static int metadata(struct pod_metadata *dst, const CRI(PodSandboxMetadata) *src
 	if (!str_set(src->name))
 		return err_set(err, CRIO_E_INVALID, "setting sandbox config: metadata.Name should not be empty");
 	if (!str_set(src->namespace_))
-		return err_set(err, CRIO_E_INVALID, "setting pod sandbox name and id: cannot generate pod name without namespace");
+		return err_set(err, CRIO_E_INVALID,
+			       "setting pod sandbox name and id: cannot generate pod name without namespace");
 	if (!str_set(src->uid))
-		return err_set(err, CRIO_E_INVALID, "setting pod sandbox name and id: cannot generate pod name without uid in metadata");
+		return err_set(err, CRIO_E_INVALID,
+			       "setting pod sandbox name and id: cannot generate pod name without uid in metadata");
 	dst->attempt = src->attempt;
 	r = convert_str(&dst->name, src->name, err);
 	if (!r)
@@ -22,7 +24,7 @@ static int metadata(struct pod_metadata *dst, const CRI(PodSandboxMetadata) *src
 	return r;
 }
 
-static int dns(struct pod_config *dst, const CRI(DNSConfig) *src, crio_err *err)
+static int dns(struct pod_config *dst, const CRI(DNSConfig) * src, crio_err *err)
 {
 	int r;
 
@@ -31,9 +33,11 @@ static int dns(struct pod_config *dst, const CRI(DNSConfig) *src, crio_err *err)
 	dst->has_dns = true;
 	r = convert_strs(&dst->dns_servers, src->servers, src->n_servers, "dns_config.servers", CONVERT_LIST_MAX, err);
 	if (!r)
-		r = convert_strs(&dst->dns_searches, src->searches, src->n_searches, "dns_config.searches", CONVERT_LIST_MAX, err);
+		r = convert_strs(&dst->dns_searches, src->searches, src->n_searches, "dns_config.searches",
+				 CONVERT_LIST_MAX, err);
 	if (!r)
-		r = convert_strs(&dst->dns_options, src->options, src->n_options, "dns_config.options", CONVERT_LIST_MAX, err);
+		r = convert_strs(&dst->dns_options, src->options, src->n_options, "dns_config.options",
+				 CONVERT_LIST_MAX, err);
 	return r;
 }
 
@@ -43,7 +47,8 @@ static int ports(struct pod_config *dst, CRI(PortMapping) *const *v, size_t n, c
 	size_t i;
 
 	if (n > CONVERT_PORTS_MAX)
-		return err_set(err, CRIO_E_INVALID, "port_mappings has %zu elements: at most %u are allowed", n, CONVERT_PORTS_MAX);
+		return err_set(err, CRIO_E_INVALID, "port_mappings has %zu elements: at most %u are allowed", n,
+			       CONVERT_PORTS_MAX);
 	if (!n)
 		return 0;
 	dst->ports = calloc(n, sizeof(*dst->ports));
@@ -53,10 +58,12 @@ static int ports(struct pod_config *dst, CRI(PortMapping) *const *v, size_t n, c
 		struct port_mapping *p = &dst->ports[i];
 
 		if ((int)v[i]->protocol < PROTO_TCP || (int)v[i]->protocol > PROTO_SCTP)
-			return err_set(err, CRIO_E_INVALID, "port_mappings[%zu]: %d is no protocol", i, (int)v[i]->protocol);
-		if (v[i]->container_port < 0 || v[i]->container_port > 65535 || v[i]->host_port < 0 || v[i]->host_port > 65535)
-			return err_set(err, CRIO_E_INVALID, "port_mappings[%zu]: port %d -> %d is out of range", i, v[i]->host_port,
-				       v[i]->container_port);
+			return err_set(err, CRIO_E_INVALID, "port_mappings[%zu]: %d is no protocol", i,
+				       (int)v[i]->protocol);
+		if (v[i]->container_port < 0 || v[i]->container_port > 65535 || v[i]->host_port < 0 ||
+		    v[i]->host_port > 65535)
+			return err_set(err, CRIO_E_INVALID, "port_mappings[%zu]: port %d -> %d is out of range", i,
+				       v[i]->host_port, v[i]->container_port);
 		p->protocol = (enum protocol)v[i]->protocol;
 		p->container_port = v[i]->container_port;
 		p->host_port = v[i]->host_port;
@@ -66,7 +73,7 @@ static int ports(struct pod_config *dst, CRI(PortMapping) *const *v, size_t n, c
 	return r;
 }
 
-static int linux_part(struct pod_config *dst, const CRI(LinuxPodSandboxConfig) *src, crio_err *err)
+static int linux_part(struct pod_config *dst, const CRI(LinuxPodSandboxConfig) * src, crio_err *err)
 {
 	int r;
 
@@ -84,7 +91,7 @@ static int linux_part(struct pod_config *dst, const CRI(LinuxPodSandboxConfig) *
 	return r;
 }
 
-int convert_pod_config(struct pod_config *dst, const CRI(PodSandboxConfig) *src, crio_err *err)
+int convert_pod_config(struct pod_config *dst, const CRI(PodSandboxConfig) * src, crio_err *err)
 {
 	int r;
 

@@ -29,17 +29,19 @@ static void parse(const char *json, struct handler_features *ret)
 	ret->user_namespaces = json_flag(json_path(o, "linux.mountExtensions.idmap"), "enabled", false);
 }
 
-static int ask(const struct rpc_env *env, crio_call *call, const struct selection *s, struct handler_features *ret, crio_err *err)
+static int ask(const struct rpc_env *env, crio_call *call, const struct selection *s, struct handler_features *ret,
+	       crio_err *err)
 {
-	struct crio_runtime_id_args args = { .size = sizeof(args), .id = "features" };
-	struct crio_runtime_features_out out = { .size = sizeof(out) };
+	struct crio_runtime_id_args args = {.size = sizeof(args), .id = "features"};
+	struct crio_runtime_features_out out = {.size = sizeof(out)};
 	cleanup_call crio_call *sub = call_sub(call, ASK_NS);
 	struct plugin_inst *in = NULL;
 	int r;
 
 	if (!sub)
 		return err_nomem(err);
-	r = plugins_open(env->plugins, sub, CRIO_KIND_RUNTIME, s->runtime, s->runtime_instance, &s->runtime_options, &in, err);
+	r = plugins_open(env->plugins, sub, CRIO_KIND_RUNTIME, s->runtime, s->runtime_instance, &s->runtime_options,
+			 &in, err);
 	if (r < 0)
 		return r;
 	if (plugin_inst_has_op(in, "features")) {

@@ -11,8 +11,8 @@ struct http1 {
 	struct MHD_Daemon *mhd;
 };
 
-static enum MHD_Result answer(void *arg, struct MHD_Connection *c, const char *url, const char *method, const char *version,
-			      const char *upload, size_t *upload_n, void **state)
+static enum MHD_Result answer(void *arg, struct MHD_Connection *c, const char *url, const char *method,
+			      const char *version, const char *upload, size_t *upload_n, void **state)
 {
 	static char text[] = "404 page not found\n";
 	struct MHD_Response *r;
@@ -50,13 +50,14 @@ int http1_new(struct http1 **ret, crio_err *err)
 int http1_add(void *arg, int fd, crio_err *err)
 {
 	struct http1 *h = arg;
-	struct sockaddr_storage none = { .ss_family = AF_UNIX };
+	struct sockaddr_storage none = {.ss_family = AF_UNIX};
 	cleanup_unlock pthread_mutex_t *l = lock(&h->lock);
 
 	if (!h->mhd)
-		h->mhd = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC, 0, NULL, NULL,
-					  answer, NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTIONS,
-					  MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_TIMEOUT_S, MHD_OPTION_END);
+		h->mhd =
+		    MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC, 0, NULL,
+				     NULL, answer, NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTIONS,
+				     MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_TIMEOUT_S, MHD_OPTION_END);
 	if (!h->mhd) {
 		(void)safe_close(fd);
 		return err_set(err, CRIO_E_INTERNAL, "cannot start the HTTP thread");

@@ -1,6 +1,6 @@
 /*
- * lists.h: list replies made of cached parts. A repeated message field is a concatenation of tag, length and bytes, so a
- * list is its entries' wire forms one after the other. Every list response of the CRI has its entries in field 1.
+ * lists.h: list replies made of cached parts. A repeated message field is a concatenation of tag, length and bytes, so
+ * a list is its entries' wire forms one after the other. Every list response of the CRI has its entries in field 1.
  */
 #ifndef RPC_LISTS_H
 #define RPC_LISTS_H

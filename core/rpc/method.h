@@ -19,7 +19,7 @@ struct rpc_env {
 	struct images *images;
 	struct plugins *plugins;
 	const char *version;
-	void *arg;               /* rpc_args.methods_arg */
+	void *arg; /* rpc_args.methods_arg */
 };
 
 /* A packed message on the heap, freed by the server. */
@@ -28,17 +28,17 @@ struct rpc_reply {
 	size_t n;
 };
 
-/* Runs on a worker thread of the method's class. 0 with *reply filled (empty is a valid message), or a code with err set.
- * req lives until it returns. */
-typedef int (*rpc_handler)(const struct rpc_env *env, crio_call *call, const ProtobufCMessage *req, struct rpc_reply *reply,
-			   crio_err *err);
+/* Runs on a worker thread of the method's class. 0 with *reply filled (empty is a valid message), or a code with err
+ * set. req lives until it returns. */
+typedef int (*rpc_handler)(const struct rpc_env *env, crio_call *call, const ProtobufCMessage *req,
+			   struct rpc_reply *reply, crio_err *err);
 
 struct rpc_method {
-	const char *service;    /* "runtime.v1.RuntimeService" */
-	const char *name;       /* "Version" */
+	const char *service; /* "runtime.v1.RuntimeService" */
+	const char *name;    /* "Version" */
 	enum work_class class;
 	const ProtobufCMessageDescriptor *req, *resp;
-	rpc_handler handler;    /* NULL: UNIMPLEMENTED */
+	rpc_handler handler; /* NULL: UNIMPLEMENTED */
 };
 
 /* The CRI's, from methods.def. */

@@ -4,9 +4,13 @@
 #include "core/rpc/services.h"
 
 #define NONE NULL
-#define RPC(service, name, class, req, resp, handler)                                                             \
-	{ "runtime.v1." #service, #name, WORK_##class, &runtime__v1__##req##__descriptor, \
-	  &runtime__v1__##resp##__descriptor, handler },
+#define RPC(service, name, class, req, resp, handler)                                                                  \
+	{"runtime.v1." #service,                                                                                       \
+	 #name,                                                                                                        \
+	 WORK_##class,                                                                                                 \
+	 &runtime__v1__##req##__descriptor,                                                                            \
+	 &runtime__v1__##resp##__descriptor,                                                                           \
+	 handler},
 const struct rpc_method rpc_cri_methods[] = {
 #include "core/rpc/methods.def"
 };

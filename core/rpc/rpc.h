@@ -29,22 +29,22 @@ struct rpc_args {
 	struct lifecycle *lifecycle; /* these outlive the server */
 	struct images *images;
 	struct plugins *plugins;
-	struct workers *workers;     /* required */
-	const char *socket_path;     /* required; made with mode 0660 in a directory that exists */
-	const char *version;         /* NULL: the daemon's own */
+	struct workers *workers; /* required */
+	const char *socket_path; /* required; made with mode 0660 in a directory that exists */
+	const char *version;	 /* NULL: the daemon's own */
 	/* 0 in each: the default that its comment gives. */
-	uint32_t max_recv_bytes;     /* of one message; 80 MiB */
-	uint32_t max_send_bytes;     /* 80 MiB */
-	uint32_t max_connections;    /* 500; more are closed at once */
-	uint32_t max_streams;        /* calls at once of one connection; 250 */
-	uint32_t idle_ms;            /* a connection without calls is ended after this; 10 min */
-	uint32_t first_bytes_ms;     /* a connection that has not said what it speaks; 10 s */
-	uint64_t request_budget;     /* bytes of all requests in memory, decoded form included; 512 MiB */
+	uint32_t max_recv_bytes;  /* of one message; 80 MiB */
+	uint32_t max_send_bytes;  /* 80 MiB */
+	uint32_t max_connections; /* 500; more are closed at once */
+	uint32_t max_streams;	  /* calls at once of one connection; 250 */
+	uint32_t idle_ms;	  /* a connection without calls is ended after this; 10 min */
+	uint32_t first_bytes_ms;  /* a connection that has not said what it speaks; 10 s */
+	uint64_t request_budget;  /* bytes of all requests in memory, decoded form included; 512 MiB */
 	/* Required. The CRI's are rpc_cri_methods and rpc_cri_n_methods (method.h). */
 	const struct rpc_method *methods;
 	size_t n_methods;
-	void *methods_arg;           /* given to handlers of `methods` through rpc_env.arg */
-	rpc_http_fn http;            /* NULL: answers 404 */
+	void *methods_arg; /* given to handlers of `methods` through rpc_env.arg */
+	rpc_http_fn http;  /* NULL: answers 404 */
 	void *http_arg;
 };
 
@@ -65,10 +65,10 @@ void rpc_server_set_conf(struct rpc_server *s, const struct conf *conf);
 
 /* Figures for tests and metrics. */
 struct rpc_stats {
-	uint64_t calls;          /* answered */
+	uint64_t calls; /* answered */
 	uint32_t calls_active;
 	uint32_t connections;
-	uint64_t request_bytes;  /* of the budget, in use */
+	uint64_t request_bytes; /* of the budget, in use */
 };
 void rpc_server_stats(struct rpc_server *s, struct rpc_stats *ret);
 

@@ -22,8 +22,8 @@
 #include "core/util/log.h"
 #include "core/util/str.h"
 
-#define TEXT_MAX (16u << 10)   /* of a message in the log */
-#define STATUS_MAX 4000u       /* of a status message: it travels in a header */
+#define TEXT_MAX (16u << 10) /* of a message in the log */
+#define STATUS_MAX 4000u     /* of a status message: it travels in a header */
 #define PATH_MAX_LEN 160
 
 struct rpc_call {
@@ -34,15 +34,15 @@ struct rpc_call {
 	grpc_call_details details;
 	grpc_metadata_array metadata;
 	grpc_byte_buffer *request;
-	size_t request_n;           /* taken from the budget */
-	int cancelled;              /* written by gRPC before on_close */
+	size_t request_n; /* taken from the budget */
+	int cancelled;	  /* written by gRPC before on_close */
 	crio_call *cc;
 	const struct rpc_method *method;
 	char path[PATH_MAX_LEN];
 	bool accepted;
-	bool handling;              /* counted in in_handlers */
-	size_t biggest;             /* bytes it held at once */
-	grpc_slice status_text;     /* until sent */
+	bool handling;		/* counted in in_handlers */
+	size_t biggest;		/* bytes it held at once */
+	grpc_slice status_text; /* until sent */
 };
 
 static void call_free(struct rpc_call *c);
@@ -53,7 +53,7 @@ static void rpc_call_unref(struct rpc_call *c)
 		call_free(c);
 }
 
-#define CALL_OF(t, member) ((struct rpc_call *)(void *)((char *)(t) - offsetof(struct rpc_call, member)))
+#define CALL_OF(t, member) ((struct rpc_call *)(void *)((char *)(t)-offsetof(struct rpc_call, member)))
 
 static void trim_job(void *arg)
 {
@@ -67,8 +67,8 @@ static void trim_job(void *arg)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* Gives the heap's free pages back after a large call, on a worker: it takes milliseconds. Counts as a call, so that stop
- * waits for it. Returns with the lock held as it was. */
+/* Gives the heap's free pages back after a large call, on a worker: it takes milliseconds. Counts as a call, so that
+ * stop waits for it. Returns with the lock held as it was. */
 static void trim_later(struct rpc_server *s)
 {
 	if (s->trim_queued || s->stopping)
@@ -220,8 +220,11 @@ static void log_reply(struct rpc_call *c, const struct rpc_reply *reply)
 static int handle(struct rpc_call *c, struct rpc_reply *reply, crio_err *err)
 {
 	struct rpc_server *s = c->s;
-	struct rpc_env env = { .lifecycle = s->args.lifecycle, .images = s->args.images, .plugins = s->args.plugins,
-			       .version = s->args.version, .arg = s->args.methods_arg };
+	struct rpc_env env = {.lifecycle = s->args.lifecycle,
+			      .images = s->args.images,
+			      .plugins = s->args.plugins,
+			      .version = s->args.version,
+			      .arg = s->args.methods_arg};
 	ProtobufCMessage *req = NULL;
 	struct rpc_arena a;
 	grpc_slice in;
@@ -248,7 +251,8 @@ static int handle(struct rpc_call *c, struct rpc_reply *reply, crio_err *err)
 	c->biggest = c->request_n + a.used + reply->n;
 	rpc_arena_release(&a);
 	if (r == 0 && reply->n > s->args.max_send_bytes)
-		return err_set(err, CRIO_E_EXHAUSTED, "the reply of %zu bytes is larger than grpc_max_send_msg_size (%u)", reply->n,
+		return err_set(err, CRIO_E_EXHAUSTED,
+			       "the reply of %zu bytes is larger than grpc_max_send_msg_size (%u)", reply->n,
 			       s->args.max_send_bytes);
 	return r;
 }
@@ -273,7 +277,7 @@ static void log_failure(const struct rpc_call *c, int r, const crio_err *err)
 static void call_job(void *arg)
 {
 	struct rpc_call *c = arg;
-	struct rpc_reply reply = { NULL, 0 };
+	struct rpc_reply reply = {NULL, 0};
 	cleanup_err crio_err err = ERR_INIT;
 	int r;
 
@@ -413,7 +417,8 @@ int rpc_serve_next(struct rpc_server *s)
 	grpc_call_details_init(&c->details);
 	grpc_metadata_array_init(&c->metadata);
 	RPC_GIVE(&c->accept);
-	if (grpc_server_request_call(s->server, &c->call, &c->details, &c->metadata, s->cq, s->cq, &c->accept) != GRPC_CALL_OK) {
+	if (grpc_server_request_call(s->server, &c->call, &c->details, &c->metadata, s->cq, s->cq, &c->accept) !=
+	    GRPC_CALL_OK) {
 		rpc_call_unref(c);
 		return CRIO_E_INTERNAL;
 	}

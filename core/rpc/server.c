@@ -59,7 +59,7 @@ static void on_cq_down(struct rpc_tag *t, bool ok)
 
 static grpc_arg int_arg(const char *key, int v)
 {
-	grpc_arg a = { .type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key, .value.integer = v };
+	grpc_arg a = {.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key, .value.integer = v};
 
 	return a;
 }
@@ -73,17 +73,17 @@ static int make_grpc(struct rpc_server *s, crio_err *err)
 {
 	grpc_resource_quota *quota = grpc_resource_quota_create("crio");
 	grpc_arg v[] = {
-		int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, clamp_int(s->args.max_recv_bytes)),
-		int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1), /* checked in serve.c, which says what to do */
-		int_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, clamp_int(s->args.max_streams)),
-		int_arg(GRPC_ARG_MAX_CONNECTION_IDLE_MS, clamp_int(s->args.idle_ms)),
-		int_arg(GRPC_ARG_MAX_METADATA_SIZE, METADATA_MAX),
-		int_arg(GRPC_ARG_ENABLE_CHANNELZ, 0),
-		{ .type = GRPC_ARG_POINTER,
-		  .key = (char *)(uintptr_t)GRPC_ARG_RESOURCE_QUOTA,
-		  .value.pointer = { quota, grpc_resource_quota_arg_vtable() } },
+	    int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, clamp_int(s->args.max_recv_bytes)),
+	    int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1), /* checked in serve.c, which says what to do */
+	    int_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, clamp_int(s->args.max_streams)),
+	    int_arg(GRPC_ARG_MAX_CONNECTION_IDLE_MS, clamp_int(s->args.idle_ms)),
+	    int_arg(GRPC_ARG_MAX_METADATA_SIZE, METADATA_MAX),
+	    int_arg(GRPC_ARG_ENABLE_CHANNELZ, 0),
+	    {.type = GRPC_ARG_POINTER,
+	     .key = (char *)(uintptr_t)GRPC_ARG_RESOURCE_QUOTA,
+	     .value.pointer = {quota, grpc_resource_quota_arg_vtable()}},
 	};
-	grpc_channel_args args = { ARRAY_SIZE(v), v };
+	grpc_channel_args args = {ARRAY_SIZE(v), v};
 
 	grpc_resource_quota_resize(quota, QUOTA_BYTES);
 	s->server = grpc_server_create(&args, NULL);
@@ -195,7 +195,7 @@ int rpc_server_start(struct rpc_server *s, crio_err *err)
 static struct timespec after_ms(uint32_t ms)
 {
 	int64_t ns = now_mono_ns() + (int64_t)ms * 1000000;
-	struct timespec ts = { ns / 1000000000, ns % 1000000000 };
+	struct timespec ts = {ns / 1000000000, ns % 1000000000};
 
 	return ts;
 }

@@ -11,15 +11,15 @@
 #include "core/util/map.h"
 
 #define RPC_POLLERS 2
-#define RPC_ACCEPTS 64      /* calls asked of gRPC ahead */
+#define RPC_ACCEPTS 64		  /* calls asked of gRPC ahead */
 #define RPC_TRIM_BYTES (4u << 20) /* a call that held more has the heap trimmed after it */
 
 struct conns;
 struct http1;
 
 struct rpc_server {
-	struct rpc_args args;     /* as given, defaults filled in; strings are copies */
-	struct map *methods;      /* "/service/name" -> const struct rpc_method; never changes */
+	struct rpc_args args; /* as given, defaults filled in; strings are copies */
+	struct map *methods;  /* "/service/name" -> const struct rpc_method; never changes */
 	grpc_server *server;
 	grpc_completion_queue *cq;
 	pthread_t pollers[RPC_POLLERS];
@@ -28,14 +28,14 @@ struct rpc_server {
 	struct http1 *http;
 	struct rpc_budget budget;
 
-	pthread_mutex_t lock;     /* guards what follows */
-	pthread_cond_t changed;   /* active or shut_down changed; monotonic clock */
+	pthread_mutex_t lock;	/* guards what follows */
+	pthread_cond_t changed; /* active or shut_down changed; monotonic clock */
 	const struct conf *conf;
-	uint32_t active;          /* calls that exist, answered or not */
-	uint32_t in_handlers;     /* of these, on worker threads */
+	uint32_t active;      /* calls that exist, answered or not */
+	uint32_t in_handlers; /* of these, on worker threads */
 	uint64_t calls;
 	bool started, stopping, stopped, shut_down, trim_queued;
-	int stuck;                /* result of stop */
+	int stuck; /* result of stop */
 };
 
 /* What a completion queue event points to. */

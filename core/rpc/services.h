@@ -4,8 +4,9 @@
 
 #include "core/rpc/method.h"
 
-#define RPC_HANDLER(fn) \
-	int fn(const struct rpc_env *env, crio_call *call, const ProtobufCMessage *req, struct rpc_reply *reply, crio_err *err)
+#define RPC_HANDLER(fn)                                                                                                \
+	int fn(const struct rpc_env *env, crio_call *call, const ProtobufCMessage *req, struct rpc_reply *reply,       \
+	       crio_err *err)
 
 /* svc_runtime.c */
 RPC_HANDLER(rpc_version);

@@ -45,10 +45,11 @@ int rpc_status_of(int code)
 
 const char *rpc_status_name(int status)
 {
-	static const char *const names[] = { "OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound",
-					     "AlreadyExists", "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
-					     "Aborted", "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss",
-					     "Unauthenticated" };
+	static const char *const names[] = {
+	    "OK",	"Canceled",	  "Unknown",	      "InvalidArgument",   "DeadlineExceeded",
+	    "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+	    "Aborted",	"OutOfRange",	  "Unimplemented",    "Internal",	   "Unavailable",
+	    "DataLoss", "Unauthenticated"};
 
 	return status >= 0 && (size_t)status < ARRAY_SIZE(names) ? names[status] : "Unknown";
 }

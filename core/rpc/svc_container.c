@@ -13,7 +13,7 @@ RPC_HANDLER(rpc_create_container)
 {
 	const CRI(CreateContainerRequest) *q = (const void *)req;
 	CRI(CreateContainerResponse) r = RUNTIME__V1__CREATE_CONTAINER_RESPONSE__INIT;
-	cleanup_container_config struct container_config c = { 0 };
+	cleanup_container_config struct container_config c = {0};
 	cleanup_free char *id = NULL;
 	int e;
 
@@ -28,13 +28,13 @@ RPC_HANDLER(rpc_create_container)
 		return err_set(err, CRIO_E_INVALID, "sandbox config metadata is nil");
 	if (!str_set(q->pod_sandbox_id))
 		return err_set(err, CRIO_E_INVALID, "PodSandbox ID should not be empty");
-	log_info("Creating container: %s/%s/%s", q->sandbox_config->metadata->namespace_, q->sandbox_config->metadata->name,
-		 c.meta.name);
+	log_info("Creating container: %s/%s/%s", q->sandbox_config->metadata->namespace_,
+		 q->sandbox_config->metadata->name, c.meta.name);
 	e = container_create(env->lifecycle, call, q->pod_sandbox_id, &c, &id, err);
 	if (e < 0)
 		return e;
-	log_info("Created container %s: %s/%s/%s", id, q->sandbox_config->metadata->namespace_, q->sandbox_config->metadata->name,
-		 c.meta.name);
+	log_info("Created container %s: %s/%s/%s", id, q->sandbox_config->metadata->namespace_,
+		 q->sandbox_config->metadata->name, c.meta.name);
 	r.container_id = id;
 	return rpc_reply_pack(reply, &r.base, err);
 }
@@ -76,7 +76,8 @@ RPC_HANDLER(rpc_remove_container)
 }
 
 /* Some name of the image: kubelet creates containers by id, and the status should tell people more than that. */
-static int some_image_name(const struct rpc_env *env, crio_call *call, const struct container_status *s, char **ret, crio_err *err)
+static int some_image_name(const struct rpc_env *env, crio_call *call, const struct container_status *s, char **ret,
+			   crio_err *err)
 {
 	cleanup_image_ref struct image *im = NULL;
 	const char *name;
@@ -94,8 +95,10 @@ RPC_HANDLER(rpc_container_status)
 {
 	const CRI(ContainerStatusRequest) *q = (const void *)req;
 	CRI(ContainerStatusResponse) r = RUNTIME__V1__CONTAINER_STATUS_RESPONSE__INIT;
-	CRI(ContainerStatusResponse__InfoEntry) info = RUNTIME__V1__CONTAINER_STATUS_RESPONSE__INFO_ENTRY__INIT, *infos = &info;
-	struct container_status s = { 0 };
+	CRI(ContainerStatusResponse__InfoEntry)
+	info = RUNTIME__V1__CONTAINER_STATUS_RESPONSE__INFO_ENTRY__INIT,
+	*infos = &info;
+	struct container_status s = {0};
 	int e = need_id(q->container_id, err);
 
 	if (e < 0)
@@ -107,7 +110,7 @@ RPC_HANDLER(rpc_container_status)
 	if (!e)
 		e = some_image_name(env, call, &s, &r.status->image->image, err);
 	if (!e && q->verbose && s.info_json) {
-		info.key = (char *)(uintptr_t)"info";
+		info.key = (char *)(uintptr_t) "info";
 		info.value = s.info_json;
 		r.info = &infos;
 		r.n_info = 1;
@@ -121,7 +124,7 @@ RPC_HANDLER(rpc_container_status)
 /* One list entry, packed with tag and length: made anew, and kept with the container. */
 static int container_wire_make(crio_call *call, struct container *c, uint64_t version, struct wire **ret, crio_err *err)
 {
-	struct container_status s = { 0 };
+	struct container_status s = {0};
 	CRI(Container) *m = NULL;
 	int e = container_status_of(c, false, &s, err);
 
@@ -140,9 +143,9 @@ RPC_HANDLER(rpc_list_containers)
 {
 	const CRI(ListContainersRequest) *q = (const void *)req;
 	const CRI(ContainerFilter) *f = q->filter;
-	struct list_filter lf = { .id = "", .pod_id = "", .state = -1 };
+	struct list_filter lf = {.id = "", .pod_id = "", .state = -1};
 	cleanup_kvs struct kvs labels = KVS_INIT;
-	cleanup_list struct list_builder b = { 0 };
+	cleanup_list struct list_builder b = {0};
 	struct container **v = NULL;
 	size_t n = 0, i;
 	int e = 0;
@@ -176,7 +179,7 @@ RPC_HANDLER(rpc_list_containers)
 RPC_HANDLER(rpc_update_container)
 {
 	const CRI(UpdateContainerResourcesRequest) *q = (const void *)req;
-	cleanup_resources struct resources res = { 0 };
+	cleanup_resources struct resources res = {0};
 	int e = need_id(q->container_id, err);
 
 	(void)reply;
@@ -204,7 +207,7 @@ RPC_HANDLER(rpc_exec_sync)
 	const CRI(ExecSyncRequest) *q = (const void *)req;
 	CRI(ExecSyncResponse) r = RUNTIME__V1__EXEC_SYNC_RESPONSE__INIT;
 	cleanup_strv struct strv cmd = STRV_INIT;
-	struct exec_result x = { .exit_code = -1, .out = BUF_INIT, .err = BUF_INIT };
+	struct exec_result x = {.exit_code = -1, .out = BUF_INIT, .err = BUF_INIT};
 	int e = need_id(q->container_id, err);
 
 	if (e < 0)
@@ -216,8 +219,8 @@ RPC_HANDLER(rpc_exec_sync)
 		e = container_exec_sync(env->lifecycle, call, q->container_id, &cmd, q->timeout, &x, err);
 	if (!e) {
 		r.exit_code = x.exit_code;
-		r.stdout = (ProtobufCBinaryData){ x.out.n, (uint8_t *)x.out.p };
-		r.stderr = (ProtobufCBinaryData){ x.err.n, (uint8_t *)x.err.p };
+		r.stdout = (ProtobufCBinaryData){x.out.n, (uint8_t *)x.out.p};
+		r.stderr = (ProtobufCBinaryData){x.err.n, (uint8_t *)x.err.p};
 		e = rpc_reply_pack(reply, &r.base, err);
 	}
 	exec_result_release(&x);

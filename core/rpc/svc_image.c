@@ -5,7 +5,7 @@
 #include "core/util/json.h"
 #include "core/util/log.h"
 
-static int need_image(const CRI(ImageSpec) *i, crio_err *err)
+static int need_image(const CRI(ImageSpec) * i, crio_err *err)
 {
 	return i && str_set(i->image) ? 0 : err_set(err, CRIO_E_INVALID, "no image specified");
 }
@@ -71,7 +71,7 @@ static int image_status(crio_call *call, const struct image *im, bool verbose, s
 		e = image_info(im, &json, err);
 		if (e < 0)
 			return e;
-		info.key = (char *)(uintptr_t)"info";
+		info.key = (char *)(uintptr_t) "info";
 		info.value = json;
 		r.info = &infos;
 		r.n_info = 1;
@@ -102,7 +102,7 @@ RPC_HANDLER(rpc_pull_image)
 {
 	const CRI(PullImageRequest) *q = (const void *)req;
 	CRI(PullImageResponse) r = RUNTIME__V1__PULL_IMAGE_RESPONSE__INIT;
-	struct pull_args a = { .ref = "" };
+	struct pull_args a = {.ref = ""};
 	cleanup_free char *id = NULL, *ref = NULL;
 	int e = need_image(q->image, err);
 
@@ -145,7 +145,7 @@ RPC_HANDLER(rpc_remove_image)
 RPC_HANDLER(rpc_image_fs_info)
 {
 	CRI(ImageFsInfoResponse) r = RUNTIME__V1__IMAGE_FS_INFO_RESPONSE__INIT;
-	CRI(FilesystemUsage) *u;
+	CRI(FilesystemUsage) * u;
 	struct image_fs *v = NULL;
 	size_t n = 0, i;
 	int e = images_fs_info(env->images, &v, &n, err);
@@ -159,7 +159,8 @@ RPC_HANDLER(rpc_image_fs_info)
 		e = err_nomem(err);
 	for (i = 0; i < n && !e; i++) {
 		CRI(FilesystemIdentifier) *id = (CRI(FilesystemIdentifier) *)(void *)(u + n) + i;
-		CRI(UInt64Value) *bytes = (CRI(UInt64Value) *)(void *)((CRI(FilesystemIdentifier) *)(void *)(u + n) + n) + 2 * i;
+		CRI(UInt64Value) *bytes =
+		    (CRI(UInt64Value) *)(void *)((CRI(FilesystemIdentifier) *)(void *)(u + n) + n) + 2 * i;
 
 		u[i] = (CRI(FilesystemUsage))RUNTIME__V1__FILESYSTEM_USAGE__INIT;
 		*id = (CRI(FilesystemIdentifier))RUNTIME__V1__FILESYSTEM_IDENTIFIER__INIT;

@@ -8,7 +8,7 @@ RPC_HANDLER(rpc_run_pod)
 {
 	const CRI(RunPodSandboxRequest) *q = (const void *)req;
 	CRI(RunPodSandboxResponse) r = RUNTIME__V1__RUN_POD_SANDBOX_RESPONSE__INIT;
-	cleanup_pod_config struct pod_config c = { 0 };
+	cleanup_pod_config struct pod_config c = {0};
 	cleanup_free char *id = NULL;
 	int e;
 
@@ -55,10 +55,10 @@ RPC_HANDLER(rpc_remove_pod)
 }
 
 /* "info": the verbose JSON. */
-static void info_entry(CRI(PodSandboxStatusResponse__InfoEntry) *e, char *json)
+static void info_entry(CRI(PodSandboxStatusResponse__InfoEntry) * e, char *json)
 {
 	*e = (CRI(PodSandboxStatusResponse__InfoEntry))RUNTIME__V1__POD_SANDBOX_STATUS_RESPONSE__INFO_ENTRY__INIT;
-	e->key = (char *)(uintptr_t)"info";
+	e->key = (char *)(uintptr_t) "info";
 	e->value = json;
 }
 
@@ -67,7 +67,7 @@ RPC_HANDLER(rpc_pod_status)
 	const CRI(PodSandboxStatusRequest) *q = (const void *)req;
 	CRI(PodSandboxStatusResponse) r = RUNTIME__V1__POD_SANDBOX_STATUS_RESPONSE__INIT;
 	CRI(PodSandboxStatusResponse__InfoEntry) info, *infos = &info;
-	struct pod_status s = { 0 };
+	struct pod_status s = {0};
 	int e = need_id(q->pod_sandbox_id, "PodSandbox", err);
 
 	if (e < 0)
@@ -90,7 +90,7 @@ RPC_HANDLER(rpc_pod_status)
 /* One list entry, packed with tag and length: made anew, and kept with the pod. */
 static int pod_wire_make(crio_call *call, struct pod *p, uint64_t version, struct wire **ret, crio_err *err)
 {
-	struct pod_status s = { 0 };
+	struct pod_status s = {0};
 	CRI(PodSandbox) *m = NULL;
 	int e = pod_status_of(p, false, &s, err);
 
@@ -109,9 +109,9 @@ RPC_HANDLER(rpc_list_pods)
 {
 	const CRI(ListPodSandboxRequest) *q = (const void *)req;
 	const CRI(PodSandboxFilter) *f = q->filter;
-	struct list_filter lf = { .id = "", .pod_id = "", .state = -1 };
+	struct list_filter lf = {.id = "", .pod_id = "", .state = -1};
 	cleanup_kvs struct kvs labels = KVS_INIT;
-	cleanup_list struct list_builder b = { 0 };
+	cleanup_list struct list_builder b = {0};
 	struct pod **v = NULL;
 	size_t n = 0, i;
 	int e = 0;

@@ -7,7 +7,7 @@
 /* Fields of AuthConfig that open a registry. */
 static bool is_secret(const ProtobufCMessageDescriptor *d, const ProtobufCFieldDescriptor *f)
 {
-	static const char *const names[] = { "password", "auth", "identity_token", "registry_token" };
+	static const char *const names[] = {"password", "auth", "identity_token", "registry_token"};
 	size_t i;
 
 	if (!str_eq(d->short_name, "AuthConfig") || f->type != PROTOBUF_C_TYPE_STRING)

@@ -21,17 +21,18 @@ struct client *client_new(const char *socket_path)
 	grpc_channel_credentials *creds;
 	struct client *c = calloc(1, sizeof(*c));
 	char target[256];
-	char keys[][48] = { GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL,
-			    GRPC_ARG_ENABLE_RETRIES, GRPC_ARG_ENABLE_HTTP_PROXY, GRPC_ARG_MAX_METADATA_SIZE };
+	char keys[][48] = {GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, GRPC_ARG_MAX_SEND_MESSAGE_LENGTH,
+			   GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL,	GRPC_ARG_ENABLE_RETRIES,
+			   GRPC_ARG_ENABLE_HTTP_PROXY,		GRPC_ARG_MAX_METADATA_SIZE};
 	grpc_arg v[] = {
-		{ .type = GRPC_ARG_INTEGER, .key = keys[0], .value.integer = -1 },
-		{ .type = GRPC_ARG_INTEGER, .key = keys[1], .value.integer = -1 },
-		{ .type = GRPC_ARG_INTEGER, .key = keys[2], .value.integer = 1 },
-		{ .type = GRPC_ARG_INTEGER, .key = keys[3], .value.integer = 0 },
-		{ .type = GRPC_ARG_INTEGER, .key = keys[4], .value.integer = 0 },
-		{ .type = GRPC_ARG_INTEGER, .key = keys[5], .value.integer = 1 << 20 },
+	    {.type = GRPC_ARG_INTEGER, .key = keys[0], .value.integer = -1},
+	    {.type = GRPC_ARG_INTEGER, .key = keys[1], .value.integer = -1},
+	    {.type = GRPC_ARG_INTEGER, .key = keys[2], .value.integer = 1},
+	    {.type = GRPC_ARG_INTEGER, .key = keys[3], .value.integer = 0},
+	    {.type = GRPC_ARG_INTEGER, .key = keys[4], .value.integer = 0},
+	    {.type = GRPC_ARG_INTEGER, .key = keys[5], .value.integer = 1 << 20},
 	};
-	grpc_channel_args args = { sizeof(v) / sizeof(v[0]), v };
+	grpc_channel_args args = {sizeof(v) / sizeof(v[0]), v};
 
 	if (!c)
 		return NULL;
@@ -95,7 +96,8 @@ static void run(struct client *c, const char *path, const void *p, size_t n, int
 	grpc_slice details = grpc_empty_slice();
 	grpc_byte_buffer *out = grpc_raw_byte_buffer_create(&body, 1), *in = NULL;
 	gpr_timespec end = deadline(timeout_ms), give_up = deadline(cancel_ms);
-	grpc_call *call = grpc_channel_create_call(c->channel, NULL, GRPC_PROPAGATE_DEFAULTS, cq, method, NULL, end, NULL);
+	grpc_call *call =
+	    grpc_channel_create_call(c->channel, NULL, GRPC_PROPAGATE_DEFAULTS, cq, method, NULL, end, NULL);
 	grpc_metadata_array initial, trailing;
 	grpc_status_code status = GRPC_STATUS_UNKNOWN;
 	static char t_status, t_message;
@@ -157,13 +159,14 @@ static void run(struct client *c, const char *path, const void *p, size_t n, int
 	grpc_completion_queue_destroy(cq);
 }
 
-void client_call(struct client *c, const char *path, const void *p, size_t n, int64_t timeout_ms, client_message_fn fn, void *arg,
-		 struct client_result *ret)
+void client_call(struct client *c, const char *path, const void *p, size_t n, int64_t timeout_ms, client_message_fn fn,
+		 void *arg, struct client_result *ret)
 {
 	run(c, path, p, n, timeout_ms, 0, fn, arg, ret);
 }
 
-void client_call_cancel(struct client *c, const char *path, const void *p, size_t n, int64_t cancel_ms, struct client_result *ret)
+void client_call_cancel(struct client *c, const char *path, const void *p, size_t n, int64_t cancel_ms,
+			struct client_result *ret)
 {
 	run(c, path, p, n, 0, cancel_ms, NULL, NULL, ret);
 }

@@ -11,9 +11,9 @@ struct client *client_new(const char *socket_path);
 void client_free(struct client *c);
 
 struct client_result {
-	int status;      /* gRPC's number */
-	char *message;   /* never NULL */
-	void *reply;     /* the last message received; NULL: none */
+	int status;    /* gRPC's number */
+	char *message; /* never NULL */
+	void *reply;   /* the last message received; NULL: none */
 	size_t reply_n;
 };
 void client_result_release(struct client_result *r);
@@ -21,9 +21,10 @@ void client_result_release(struct client_result *r);
 /* Called for each message of the answer. Non-zero: cancels the call. */
 typedef int (*client_message_fn)(void *arg, const void *p, size_t n);
 /* timeout_ms <= 0: none. fn may be NULL. Handles unary and server-streaming methods alike. */
-void client_call(struct client *c, const char *path, const void *p, size_t n, int64_t timeout_ms, client_message_fn fn, void *arg,
-		 struct client_result *ret);
+void client_call(struct client *c, const char *path, const void *p, size_t n, int64_t timeout_ms, client_message_fn fn,
+		 void *arg, struct client_result *ret);
 /* As client_call, but gives up (cancels) after cancel_ms. */
-void client_call_cancel(struct client *c, const char *path, const void *p, size_t n, int64_t cancel_ms, struct client_result *ret);
+void client_call_cancel(struct client *c, const char *path, const void *p, size_t n, int64_t cancel_ms,
+			struct client_result *ret);
 
 #endif

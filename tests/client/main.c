@@ -1,10 +1,11 @@
 /*
  * cri-client: calls any method of the CRI on any socket.
  *
- *	cri-client [-s SOCKET] [-t SECONDS] [-r FIELD] [-n TIMES] [-j AT_ONCE] [-c] [-l FILE] [-f FILE] METHOD [JSON|@FILE|-]
+ *	cri-client [-s SOCKET] [-t SECONDS] [-r FIELD] [-n TIMES] [-j AT_ONCE] [-c] [-l FILE] [-f FILE] METHOD
+ *[JSON|@FILE|-]
  *
- * The reply is printed as JSON (of a stream, one document a message); -r prints one field of it as it is (dotted path, list
- * elements by number). The exit status is gRPC's; its name and message go to stderr. -f sends a file's bytes as the
+ * The reply is printed as JSON (of a stream, one document a message); -r prints one field of it as it is (dotted path,
+ *list elements by number). The exit status is gRPC's; its name and message go to stderr. -f sends a file's bytes as the
  * message. With -n or -j the calls are timed instead: "{n}" in the JSON is the call's number, -c gives each thread
  * its own connection, -l writes each call's microseconds and status to a file, and a summary is printed as JSON.
  */
@@ -54,10 +55,11 @@ struct bench {
 
 static const char *status_name(int s)
 {
-	static const char *const names[] = { "OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound",
-					     "AlreadyExists", "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
-					     "Aborted", "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss",
-					     "Unauthenticated" };
+	static const char *const names[] = {
+	    "OK",	"Canceled",	  "Unknown",	      "InvalidArgument",   "DeadlineExceeded",
+	    "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+	    "Aborted",	"OutOfRange",	  "Unimplemented",    "Internal",	   "Unavailable",
+	    "DataLoss", "Unauthenticated"};
 
 	return s >= 0 && s < (int)(sizeof(names) / sizeof(names[0])) ? names[s] : "Unknown";
 }
@@ -97,14 +99,15 @@ static char *read_all(const char *path, size_t *ret_n)
 
 static void find_method(const char *name, struct method *ret)
 {
-	const ProtobufCServiceDescriptor *const services[] = { &runtime__v1__runtime_service__descriptor,
-							       &runtime__v1__image_service__descriptor };
+	const ProtobufCServiceDescriptor *const services[] = {&runtime__v1__runtime_service__descriptor,
+							      &runtime__v1__image_service__descriptor};
 	const char *last = strrchr(name, '/') ? strrchr(name, '/') + 1 : name;
 	size_t i;
 
 	memset(ret, 0, sizeof(*ret));
 	for (i = 0; i < 2; i++) {
-		const ProtobufCMethodDescriptor *m = protobuf_c_service_descriptor_get_method_by_name(services[i], last);
+		const ProtobufCMethodDescriptor *m =
+		    protobuf_c_service_descriptor_get_method_by_name(services[i], last);
 
 		if (!m)
 			continue;
@@ -163,20 +166,22 @@ static bool print_field(const ProtobufCMessage *m, const char *path)
 		char *end;
 
 		i = strtoul(rest, &end, 10);
-		if (end == rest || i >= count || (f->type != PROTOBUF_C_TYPE_MESSAGE && f->type != PROTOBUF_C_TYPE_STRING))
+		if (end == rest || i >= count ||
+		    (f->type != PROTOBUF_C_TYPE_MESSAGE && f->type != PROTOBUF_C_TYPE_STRING))
 			return false;
 		rest = *end == '.' ? end + 1 : end;
 		at = *(char *const *)(const void *)at + i * sizeof(void *);
 	}
 	switch (f->type) {
 	case PROTOBUF_C_TYPE_MESSAGE:
-		return *(ProtobufCMessage *const *)(const void *)at && print_field(*(ProtobufCMessage *const *)(const void *)at, rest);
+		return *(ProtobufCMessage *const *)(const void *)at &&
+		       print_field(*(ProtobufCMessage *const *)(const void *)at, rest);
 	case PROTOBUF_C_TYPE_STRING:
 		printf("%s\n", *(char *const *)(const void *)at);
 		return true;
 	case PROTOBUF_C_TYPE_BYTES:
-		fwrite(((const ProtobufCBinaryData *)(const void *)at)->data, 1, ((const ProtobufCBinaryData *)(const void *)at)->len,
-		       stdout);
+		fwrite(((const ProtobufCBinaryData *)(const void *)at)->data, 1,
+		       ((const ProtobufCBinaryData *)(const void *)at)->len, stdout);
 		return true;
 	default: {
 		struct json_object *o = pbjson_dump(m), *v = NULL;
@@ -220,7 +225,8 @@ static int print_reply(void *arg, const void *p, size_t n)
 		}
 	} else {
 		o = pbjson_dump(m);
-		printf("%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+		printf("%s\n",
+		       json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
 		json_object_put(o);
 	}
 	protobuf_c_message_free_unpacked(m, NULL);
@@ -231,7 +237,7 @@ static int print_reply(void *arg, const void *p, size_t n)
 static int one_call(const struct options *o, const struct method *m, const void *p, size_t n)
 {
 	struct client *c = need(client_new(o->socket));
-	struct printer pr = { o, m };
+	struct printer pr = {o, m};
 	struct client_result r;
 	int status;
 
@@ -335,13 +341,13 @@ static void report(struct bench *b, double seconds)
 	qsort(b->us, (size_t)n, sizeof(*b->us), by_value);
 	printf("{\"method\":\"%s\",\"calls\":%ld,\"errors\":%ld,\"threads\":%ld,\"seconds\":%.3f,\"per_second\":%.1f,"
 	       "\"mean_us\":%.1f,\"min_us\":%.1f,\"p50_us\":%.1f,\"p90_us\":%.1f,\"p99_us\":%.1f,\"max_us\":%.1f}\n",
-	       b->m->path, n, errors, b->o->threads, seconds, (double)n / seconds, sum / (double)n, b->us[0], b->us[n / 2],
-	       b->us[n * 9 / 10], b->us[n * 99 / 100], b->us[n - 1]);
+	       b->m->path, n, errors, b->o->threads, seconds, (double)n / seconds, sum / (double)n, b->us[0],
+	       b->us[n / 2], b->us[n * 9 / 10], b->us[n * 99 / 100], b->us[n - 1]);
 }
 
 static int many_calls(const struct options *o, const struct method *m, const char *json, const void *p, size_t n)
 {
-	struct bench b = { .o = o, .m = m, .json = json, .body = p, .body_n = n };
+	struct bench b = {.o = o, .m = m, .json = json, .body = p, .body_n = n};
 	pthread_t *threads = need(calloc((size_t)o->threads, sizeof(*threads)));
 	double t;
 	long i;
@@ -373,18 +379,38 @@ static void parse_options(int argc, char **argv, struct options *o)
 	const char *env = getenv("CONTAINER_RUNTIME_ENDPOINT");
 	int c;
 
-	*o = (struct options){ .socket = env ? env : "/var/run/crio/crio.sock", .timeout = 120, .times = 1, .threads = 1 };
+	*o =
+	    (struct options){.socket = env ? env : "/var/run/crio/crio.sock", .timeout = 120, .times = 1, .threads = 1};
 	while ((c = getopt(argc, argv, "s:t:r:n:j:cl:f:")) != -1) {
 		switch (c) {
-		case 's': o->socket = optarg; break;
-		case 't': o->timeout = strtod(optarg, NULL); break;
-		case 'r': o->field = optarg; break;
-		case 'n': o->times = strtol(optarg, NULL, 10); o->bench = true; break;
-		case 'j': o->threads = strtol(optarg, NULL, 10); o->bench = true; break;
-		case 'c': o->connections = true; break;
-		case 'l': o->latency_file = optarg; break;
-		case 'f': o->raw_file = optarg; break;
-		default: exit(EXIT_USAGE);
+		case 's':
+			o->socket = optarg;
+			break;
+		case 't':
+			o->timeout = strtod(optarg, NULL);
+			break;
+		case 'r':
+			o->field = optarg;
+			break;
+		case 'n':
+			o->times = strtol(optarg, NULL, 10);
+			o->bench = true;
+			break;
+		case 'j':
+			o->threads = strtol(optarg, NULL, 10);
+			o->bench = true;
+			break;
+		case 'c':
+			o->connections = true;
+			break;
+		case 'l':
+			o->latency_file = optarg;
+			break;
+		case 'f':
+			o->raw_file = optarg;
+			break;
+		default:
+			exit(EXIT_USAGE);
 		}
 	}
 	if (!strncmp(o->socket, "unix://", 7))
@@ -392,8 +418,10 @@ static void parse_options(int argc, char **argv, struct options *o)
 	if (o->times < 1 || o->times > 100000000 || o->threads < 1 || o->threads > 10000)
 		die("-n and -j take a number from 1", NULL);
 	if (argc - optind < 1 || argc - optind > 2)
-		die("usage: cri-client [-s SOCKET] [-t SECONDS] [-r FIELD] [-n TIMES] [-j AT_ONCE] [-c] [-l FILE] [-f FILE] "
-		    "METHOD [JSON|@FILE|-]", NULL);
+		die("usage: cri-client [-s SOCKET] [-t SECONDS] [-r FIELD] [-n TIMES] [-j AT_ONCE] [-c] [-l FILE] [-f "
+		    "FILE] "
+		    "METHOD [JSON|@FILE|-]",
+		    NULL);
 }
 
 int main(int argc, char **argv)

@@ -55,7 +55,8 @@ static bool is_map(const ProtobufCFieldDescriptor *f)
 	if (f->label != PROTOBUF_C_LABEL_REPEATED || f->type != PROTOBUF_C_TYPE_MESSAGE)
 		return false;
 	n = strlen(d->short_name);
-	return d->n_fields == 2 && n > 5 && !strcmp(d->short_name + n - 5, "Entry") && !strcmp(d->fields[0].name, "key");
+	return d->n_fields == 2 && n > 5 && !strcmp(d->short_name + n - 5, "Entry") &&
+	       !strcmp(d->fields[0].name, "key");
 }
 
 static size_t value_size(ProtobufCType t)
@@ -88,7 +89,8 @@ static char *b64_encode(const uint8_t *p, size_t n)
 	size_t i;
 
 	for (i = 0; i < n; i += 3) {
-		uint32_t v = (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0);
+		uint32_t v =
+		    (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0);
 
 		*o++ = b64[v >> 18];
 		*o++ = b64[v >> 12 & 63];
@@ -133,8 +135,8 @@ static bool bad(char why[256], const ProtobufCFieldDescriptor *f, const char *wh
 	return false;
 }
 
-static bool parse_number(const ProtobufCFieldDescriptor *f, struct json_object *v, int64_t min, uint64_t max, void *p, size_t size,
-			 char why[256])
+static bool parse_number(const ProtobufCFieldDescriptor *f, struct json_object *v, int64_t min, uint64_t max, void *p,
+			 size_t size, char why[256])
 {
 	const char *s = json_object_get_string(v);
 	char *end = NULL;
@@ -157,7 +159,7 @@ static bool parse_number(const ProtobufCFieldDescriptor *f, struct json_object *
 	if (size == 8)
 		memcpy(p, &u, 8);
 	else
-		memcpy(p, &(uint32_t){ (uint32_t)u }, 4);
+		memcpy(p, &(uint32_t){(uint32_t)u}, 4);
 	return true;
 }
 
@@ -226,7 +228,8 @@ static bool parse_value(const ProtobufCFieldDescriptor *f, struct json_object *v
 }
 
 /* An object's members as Entry messages. */
-static bool parse_map(const ProtobufCFieldDescriptor *f, struct json_object *v, ProtobufCMessage ***ret, size_t *n, char why[256])
+static bool parse_map(const ProtobufCFieldDescriptor *f, struct json_object *v, ProtobufCMessage ***ret, size_t *n,
+		      char why[256])
 {
 	const ProtobufCMessageDescriptor *d = f->descriptor;
 	struct json_object_iterator it, end;
@@ -292,7 +295,8 @@ ProtobufCMessage *pbjson_parse(const ProtobufCMessageDescriptor *d, struct json_
 		const ProtobufCFieldDescriptor *f = pbjson_field(d, json_object_iter_peek_name(&it));
 
 		if (!f)
-			snprintf(why, 256, "%.120s has no field '%.100s'", d->short_name, json_object_iter_peek_name(&it));
+			snprintf(why, 256, "%.120s has no field '%.100s'", d->short_name,
+				 json_object_iter_peek_name(&it));
 		if (!f || !parse_field(m, f, json_object_iter_peek_value(&it), why)) {
 			protobuf_c_message_free_unpacked(m, NULL);
 			return NULL;
@@ -356,7 +360,8 @@ static struct json_object *dump_map(const ProtobufCFieldDescriptor *f, ProtobufC
 		const char *base = (const char *)v[i];
 		struct json_object *key = dump_value(&d->fields[0], base + d->fields[0].offset);
 
-		json_object_object_add(o, json_object_get_string(key), dump_value(&d->fields[1], base + d->fields[1].offset));
+		json_object_object_add(o, json_object_get_string(key),
+				       dump_value(&d->fields[1], base + d->fields[1].offset));
 		json_object_put(key);
 	}
 	return o;
@@ -377,11 +382,12 @@ struct json_object *pbjson_dump(const ProtobufCMessage *m)
 		if (f->label == PROTOBUF_C_LABEL_REPEATED) {
 			n = *(const size_t *)(const void *)(base + f->quantifier_offset);
 			if (is_map(f)) {
-				v = dump_map(f, *(ProtobufCMessage **const *)at, n);
+				v = dump_map(f, *(ProtobufCMessage * *const *)at, n);
 			} else {
 				v = need(json_object_new_array());
 				for (k = 0; k < n; k++)
-					json_object_array_add(v, dump_value(f, *(char *const *)at + k * value_size(f->type)));
+					json_object_array_add(
+					    v, dump_value(f, *(char *const *)at + k * value_size(f->type)));
 			}
 		} else {
 			v = dump_value(f, at);

@@ -5,8 +5,8 @@
 #include <json-c/json.h>
 #include <protobuf-c/protobuf-c.h>
 
-/* Names may be snake_case or lowerCamelCase, enums names or numbers, bytes base64, 64-bit numbers also strings, maps objects.
- * NULL with the fault in why (which names the field). Freed by protobuf_c_message_free_unpacked(m, NULL). */
+/* Names may be snake_case or lowerCamelCase, enums names or numbers, bytes base64, 64-bit numbers also strings, maps
+ * objects. NULL with the fault in why (which names the field). Freed by protobuf_c_message_free_unpacked(m, NULL). */
 ProtobufCMessage *pbjson_parse(const ProtobufCMessageDescriptor *d, struct json_object *o, char why[256]);
 /* snake_case; all fields, absent messages as null, 64-bit numbers as strings, bytes as base64. */
 struct json_object *pbjson_dump(const ProtobufCMessage *m);

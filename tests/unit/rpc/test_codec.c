@@ -32,16 +32,19 @@ static uint8_t *wire(const ProtobufCMessageDescriptor *d, const char *json, size
 
 #define CREATE &runtime__v1__create_container_request__descriptor
 static const char create_json[] =
-	"{\"podSandboxId\":\"p\",\"config\":{\"metadata\":{\"name\":\"c\",\"attempt\":7},\"envs\":[{\"key\":\"A\",\"value\":\"1\"},"
-	"{\"key\":\"B\"}],\"mounts\":[{\"host_path\":\"/h\",\"container_path\":\"/c\",\"propagation\":\"PROPAGATION_BIDIRECTIONAL\","
-	"\"uidMappings\":[{\"hostId\":5,\"length\":1}]}],\"labels\":{\"k\":\"v\",\"l\":\"w\"},\"linux\":{\"resources\":"
-	"{\"memoryLimitInBytes\":\"9223372036854775807\",\"cpuQuota\":-1},\"securityContext\":{\"supplementalGroups\":[1,2,300]}}}}";
+    "{\"podSandboxId\":\"p\",\"config\":{\"metadata\":{\"name\":\"c\",\"attempt\":7},\"envs\":[{\"key\":\"A\","
+    "\"value\":\"1\"},"
+    "{\"key\":\"B\"}],\"mounts\":[{\"host_path\":\"/h\",\"container_path\":\"/"
+    "c\",\"propagation\":\"PROPAGATION_BIDIRECTIONAL\","
+    "\"uidMappings\":[{\"hostId\":5,\"length\":1}]}],\"labels\":{\"k\":\"v\",\"l\":\"w\"},\"linux\":{\"resources\":"
+    "{\"memoryLimitInBytes\":\"9223372036854775807\",\"cpuQuota\":-1},\"securityContext\":{\"supplementalGroups\":[1,2,"
+    "300]}}}}";
 
 static void test_decode(void **state)
 {
 	struct rpc_arena a;
 	crio_err err = ERR_INIT;
-	CRI(CreateContainerRequest) *m;
+	CRI(CreateContainerRequest) * m;
 	size_t n;
 	uint8_t *p = wire(CREATE, create_json, &n);
 
@@ -141,7 +144,8 @@ static void test_counts(void **state)
 	}
 	assert_non_null(protobuf_c_message_descriptor_get_field(&runtime__v1__pod_sandbox_config__descriptor, 6));
 	assert_int_equal(rpc_wire_check(&runtime__v1__pod_sandbox_config__descriptor, p, 2 * RPC_MAP_MAX, NULL), 0);
-	refused(&runtime__v1__pod_sandbox_config__descriptor, p, 2 * RPC_MAP_MAX + 2, "field 'labels[4096]' has more than");
+	refused(&runtime__v1__pod_sandbox_config__descriptor, p, 2 * RPC_MAP_MAX + 2,
+		"field 'labels[4096]' has more than");
 	free(p);
 }
 
@@ -150,12 +154,17 @@ static void test_given_twice(void **state)
 {
 	(void)state;
 	refused(CREATE, "\x12\x00\x12\x00", 4, "field 'config' is given more than once");
-	assert_int_equal(rpc_wire_check(CREATE, "\x0a\x01" "a\x0a\x01" "b", 6, NULL), 0); /* a string: the last wins */
+	assert_int_equal(rpc_wire_check(CREATE,
+					"\x0a\x01"
+					"a\x0a\x01"
+					"b",
+					6, NULL),
+			 0); /* a string: the last wins */
 }
 
 static void test_arena(void **state)
 {
-	struct rpc_budget b = { .used = 0, .limit = 100000 };
+	struct rpc_budget b = {.used = 0, .limit = 100000};
 	struct rpc_arena a;
 	size_t i;
 
@@ -186,7 +195,7 @@ static void test_reply_text_is_utf8(void **state)
 	CRI(ContainerStatusResponse) r = RUNTIME__V1__CONTAINER_STATUS_RESPONSE__INIT;
 	CRI(ContainerStatus) s = RUNTIME__V1__CONTAINER_STATUS__INIT;
 	char message[] = "a\xff\xc3\xa4\xe2\x82";
-	struct rpc_reply reply = { 0 };
+	struct rpc_reply reply = {0};
 	crio_err err = ERR_INIT;
 
 	(void)state;
@@ -203,10 +212,12 @@ static void test_text(void **state)
 	struct rpc_arena a;
 	ProtobufCMessage *m;
 	size_t n;
-	uint8_t *p = wire(&runtime__v1__pull_image_request__descriptor,
-			  "{\"image\":{\"image\":\"x:1\",\"annotations\":{\"a\":\"\\\"b\\n\"}},\"auth\":{\"username\":\"u\",\"password\":"
-			  "\"hunter2\",\"auth\":\"aHVudGVyMg\",\"identityToken\":\"hunter2\",\"registryToken\":\"hunter2\"}}",
-			  &n);
+	uint8_t *p =
+	    wire(&runtime__v1__pull_image_request__descriptor,
+		 "{\"image\":{\"image\":\"x:1\",\"annotations\":{\"a\":\"\\\"b\\n\"}},\"auth\":{\"username\":\"u\","
+		 "\"password\":"
+		 "\"hunter2\",\"auth\":\"aHVudGVyMg\",\"identityToken\":\"hunter2\",\"registryToken\":\"hunter2\"}}",
+		 &n);
 	char *s;
 
 	(void)state;
@@ -228,12 +239,24 @@ static void test_text(void **state)
 
 static void test_status(void **state)
 {
-	static const int want[] = { GRPC_STATUS_OK, GRPC_STATUS_INVALID_ARGUMENT, GRPC_STATUS_NOT_FOUND, GRPC_STATUS_ALREADY_EXISTS,
-				    GRPC_STATUS_FAILED_PRECONDITION, GRPC_STATUS_RESOURCE_EXHAUSTED, GRPC_STATUS_DEADLINE_EXCEEDED,
-				    GRPC_STATUS_CANCELLED, GRPC_STATUS_UNAVAILABLE, GRPC_STATUS_UNIMPLEMENTED,
-				    GRPC_STATUS_PERMISSION_DENIED, GRPC_STATUS_UNAUTHENTICATED, GRPC_STATUS_INTERNAL,
-				    GRPC_STATUS_DATA_LOSS, GRPC_STATUS_INTERNAL, GRPC_STATUS_RESOURCE_EXHAUSTED,
-				    GRPC_STATUS_RESOURCE_EXHAUSTED, GRPC_STATUS_ABORTED };
+	static const int want[] = {GRPC_STATUS_OK,
+				   GRPC_STATUS_INVALID_ARGUMENT,
+				   GRPC_STATUS_NOT_FOUND,
+				   GRPC_STATUS_ALREADY_EXISTS,
+				   GRPC_STATUS_FAILED_PRECONDITION,
+				   GRPC_STATUS_RESOURCE_EXHAUSTED,
+				   GRPC_STATUS_DEADLINE_EXCEEDED,
+				   GRPC_STATUS_CANCELLED,
+				   GRPC_STATUS_UNAVAILABLE,
+				   GRPC_STATUS_UNIMPLEMENTED,
+				   GRPC_STATUS_PERMISSION_DENIED,
+				   GRPC_STATUS_UNAUTHENTICATED,
+				   GRPC_STATUS_INTERNAL,
+				   GRPC_STATUS_DATA_LOSS,
+				   GRPC_STATUS_INTERNAL,
+				   GRPC_STATUS_RESOURCE_EXHAUSTED,
+				   GRPC_STATUS_RESOURCE_EXHAUSTED,
+				   GRPC_STATUS_ABORTED};
 	size_t i;
 
 	(void)state;
@@ -248,9 +271,15 @@ static void test_status(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_decode),	cmocka_unit_test(test_truncated),	    cmocka_unit_test(test_names_the_field),
-		cmocka_unit_test(test_counts),	cmocka_unit_test(test_given_twice),	cmocka_unit_test(test_arena),		    cmocka_unit_test(test_reply_text_is_utf8),
-		cmocka_unit_test(test_text),	cmocka_unit_test(test_status),
+	    cmocka_unit_test(test_decode),
+	    cmocka_unit_test(test_truncated),
+	    cmocka_unit_test(test_names_the_field),
+	    cmocka_unit_test(test_counts),
+	    cmocka_unit_test(test_given_twice),
+	    cmocka_unit_test(test_arena),
+	    cmocka_unit_test(test_reply_text_is_utf8),
+	    cmocka_unit_test(test_text),
+	    cmocka_unit_test(test_status),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,17 +48,24 @@ static void test_pod(void **state)
 	crio_err err = ERR_INIT;
 
 	(void)state;
-	request(&m, POD_CONFIG,
-		"{\"metadata\":{\"name\":\"n\",\"uid\":\"u\",\"namespace\":\"ns\",\"attempt\":3},\"hostname\":\"h\",\"log_directory\":\"/l\","
-		"\"dns_config\":{\"servers\":[\"1.1.1.1\"],\"searches\":[\"a\",\"b\"]},\"port_mappings\":[{\"protocol\":\"UDP\","
-		"\"container_port\":53,\"host_port\":5353,\"host_ip\":\"127.0.0.1\"}],\"labels\":{\"z\":\"1\",\"a\":\"2\"},"
-		"\"annotations\":{\"x\":\"\"},\"linux\":{\"cgroup_parent\":\"p.slice\",\"sysctls\":{\"k\":\"v\"},\"security_context\":{"
-		"\"namespace_options\":{\"network\":\"NODE\",\"pid\":\"CONTAINER\",\"ipc\":\"POD\",\"userns_options\":{\"mode\":\"POD\","
-		"\"uids\":[{\"host_id\":100000,\"container_id\":0,\"length\":65536}],\"gids\":[]}},\"run_as_user\":{\"value\":0},"
-		"\"supplemental_groups\":[5,6],\"supplemental_groups_policy\":\"Strict\",\"privileged\":true,"
-		"\"seccomp\":{\"profile_type\":\"Localhost\",\"localhost_ref\":\"/s.json\"},\"selinux_options\":{\"level\":\"s0\"}},"
-		"\"overhead\":{\"cpu_shares\":7},\"resources\":{\"memory_limit_in_bytes\":\"1048576\",\"hugepage_limits\":"
-		"[{\"page_size\":\"2MB\",\"limit\":4}],\"unified\":{\"pids.max\":\"9\"}}}}");
+	request(
+	    &m, POD_CONFIG,
+	    "{\"metadata\":{\"name\":\"n\",\"uid\":\"u\",\"namespace\":\"ns\",\"attempt\":3},\"hostname\":\"h\",\"log_"
+	    "directory\":\"/l\","
+	    "\"dns_config\":{\"servers\":[\"1.1.1.1\"],\"searches\":[\"a\",\"b\"]},\"port_mappings\":[{\"protocol\":"
+	    "\"UDP\","
+	    "\"container_port\":53,\"host_port\":5353,\"host_ip\":\"127.0.0.1\"}],\"labels\":{\"z\":\"1\",\"a\":\"2\"},"
+	    "\"annotations\":{\"x\":\"\"},\"linux\":{\"cgroup_parent\":\"p.slice\",\"sysctls\":{\"k\":\"v\"},"
+	    "\"security_context\":{"
+	    "\"namespace_options\":{\"network\":\"NODE\",\"pid\":\"CONTAINER\",\"ipc\":\"POD\",\"userns_options\":{"
+	    "\"mode\":\"POD\","
+	    "\"uids\":[{\"host_id\":100000,\"container_id\":0,\"length\":65536}],\"gids\":[]}},\"run_as_user\":{"
+	    "\"value\":0},"
+	    "\"supplemental_groups\":[5,6],\"supplemental_groups_policy\":\"Strict\",\"privileged\":true,"
+	    "\"seccomp\":{\"profile_type\":\"Localhost\",\"localhost_ref\":\"/"
+	    "s.json\"},\"selinux_options\":{\"level\":\"s0\"}},"
+	    "\"overhead\":{\"cpu_shares\":7},\"resources\":{\"memory_limit_in_bytes\":\"1048576\",\"hugepage_limits\":"
+	    "[{\"page_size\":\"2MB\",\"limit\":4}],\"unified\":{\"pids.max\":\"9\"}}}}");
 	assert_int_equal(pod_config_init(&c), 0);
 	assert_int_equal(convert_pod_config(&c, (const void *)m.m, &err), 0);
 	assert_string_equal(c.meta.ns, "ns");
@@ -127,8 +134,10 @@ static void test_pod_refused(void **state)
 	pod_refused("{" META ",\"port_mappings\":[{\"host_port\":65536}]}", "out of range");
 	pod_refused("{" META ",\"port_mappings\":[{\"container_port\":-1}]}", "out of range");
 	pod_refused("{" META ",\"port_mappings\":[{\"protocol\":7}]}", "is no protocol");
-	pod_refused("{" META ",\"linux\":{\"security_context\":{\"namespace_options\":{\"pid\":9}}}}", "namespace mode");
-	pod_refused("{" META ",\"linux\":{\"security_context\":{\"namespace_options\":{\"network\":-1}}}}", "namespace mode");
+	pod_refused("{" META ",\"linux\":{\"security_context\":{\"namespace_options\":{\"pid\":9}}}}",
+		    "namespace mode");
+	pod_refused("{" META ",\"linux\":{\"security_context\":{\"namespace_options\":{\"network\":-1}}}}",
+		    "namespace mode");
 	pod_refused("{" META ",\"linux\":{\"security_context\":{\"seccomp\":{\"profile_type\":3}}}}", "profile type");
 	pod_refused("{" META ",\"linux\":{\"security_context\":{\"supplemental_groups_policy\":3}}}", "policy");
 }
@@ -143,17 +152,27 @@ static void test_container(void **state)
 
 	(void)state;
 	request(&m, CONTAINER_CONFIG,
-		"{\"metadata\":{\"name\":\"c\",\"attempt\":2},\"image\":{\"image\":\"id\",\"user_specified_image\":\"busybox\"},"
-		"\"command\":[\"sh\"],\"args\":[\"-c\",\"\"],\"working_dir\":\"/w\",\"envs\":[{\"key\":\"A\",\"value\":\"MQ==\"},"
-		"{\"key\":\"\",\"value\":\"MQ==\"},{\"key\":\"B\"}],\"mounts\":[{\"container_path\":\"/c\",\"host_path\":\"/h\","
+		"{\"metadata\":{\"name\":\"c\",\"attempt\":2},\"image\":{\"image\":\"id\",\"user_specified_image\":"
+		"\"busybox\"},"
+		"\"command\":[\"sh\"],\"args\":[\"-c\",\"\"],\"working_dir\":\"/"
+		"w\",\"envs\":[{\"key\":\"A\",\"value\":\"MQ==\"},"
+		"{\"key\":\"\",\"value\":\"MQ==\"},{\"key\":\"B\"}],\"mounts\":[{\"container_path\":\"/"
+		"c\",\"host_path\":\"/h\","
 		"\"readonly\":true,\"propagation\":\"PROPAGATION_HOST_TO_CONTAINER\",\"uidMappings\":[{\"length\":1}]},"
-		"{\"container_path\":\"/i\",\"image\":{\"image\":\"img\"},\"image_sub_path\":\"s\"}],\"devices\":[{\"container_path\":"
-		"\"/dev/a\",\"host_path\":\"/dev/b\",\"permissions\":\"rwm\"}],\"labels\":{\"l\":\"1\"},\"log_path\":\"c/0.log\","
-		"\"stdin\":true,\"tty\":true,\"CDI_devices\":[{\"name\":\"v.com/c=d\"}],\"stop_signal\":\"SIGRTMINPLUS3\",\"linux\":{"
-		"\"resources\":{\"cpu_quota\":-1,\"oom_score_adj\":-997},\"security_context\":{\"capabilities\":{\"add_capabilities\":"
-		"[\"NET_ADMIN\"],\"drop_capabilities\":[\"ALL\"],\"add_ambient_capabilities\":[\"CHOWN\"]},\"run_as_user\":{\"value\":5},"
-		"\"run_as_group\":{\"value\":6},\"no_new_privs\":true,\"masked_paths\":[\"/m\"],\"readonly_paths\":[\"/r\"],"
-		"\"apparmor_profile\":\"localhost/prof\",\"seccomp_profile_path\":\"unconfined\",\"readonly_rootfs\":true}}}");
+		"{\"container_path\":\"/"
+		"i\",\"image\":{\"image\":\"img\"},\"image_sub_path\":\"s\"}],\"devices\":[{\"container_path\":"
+		"\"/dev/a\",\"host_path\":\"/dev/"
+		"b\",\"permissions\":\"rwm\"}],\"labels\":{\"l\":\"1\"},\"log_path\":\"c/0.log\","
+		"\"stdin\":true,\"tty\":true,\"CDI_devices\":[{\"name\":\"v.com/"
+		"c=d\"}],\"stop_signal\":\"SIGRTMINPLUS3\",\"linux\":{"
+		"\"resources\":{\"cpu_quota\":-1,\"oom_score_adj\":-997},\"security_context\":{\"capabilities\":{\"add_"
+		"capabilities\":"
+		"[\"NET_ADMIN\"],\"drop_capabilities\":[\"ALL\"],\"add_ambient_capabilities\":[\"CHOWN\"]},\"run_as_"
+		"user\":{\"value\":5},"
+		"\"run_as_group\":{\"value\":6},\"no_new_privs\":true,\"masked_paths\":[\"/m\"],\"readonly_paths\":[\"/"
+		"r\"],"
+		"\"apparmor_profile\":\"localhost/"
+		"prof\",\"seccomp_profile_path\":\"unconfined\",\"readonly_rootfs\":true}}}");
 	assert_int_equal(container_config_init(&c), 0);
 	assert_int_equal(convert_container_config(&c, (const void *)m.m, &err), 0);
 	assert_string_equal(c.image, "id");
@@ -205,21 +224,24 @@ static void test_container_refused(void **state)
 	container_refused("{\"metadata\":{}}", "name is empty");
 	container_refused("{\"metadata\":{\"name\":\"c\"}}", "Image is nil");
 	container_refused("{\"metadata\":{\"name\":\"c\"},\"image\":{}}", "Image is empty");
-	container_refused("{" CMETA ",\"envs\":[{\"key\":\"A\",\"value\":\"YQBi\"}]}", "envs[0].value (A) contains a NUL");
+	container_refused("{" CMETA ",\"envs\":[{\"key\":\"A\",\"value\":\"YQBi\"}]}",
+			  "envs[0].value (A) contains a NUL");
 	container_refused("{" CMETA ",\"envs\":[{\"key\":\"A\",\"value\":\"/w==\"}]}", "is not valid UTF-8");
 	container_refused("{" CMETA ",\"envs\":[{\"key\":\"A=B\"}]}", "contains '='");
 	container_refused("{" CMETA ",\"mounts\":[{\"host_path\":\"/h\"}]}", "ContainerPath is empty");
 	container_refused("{" CMETA ",\"mounts\":[{\"container_path\":\"/h\"}]}", "HostPath is empty");
-	container_refused("{" CMETA ",\"mounts\":[{\"container_path\":\"/h\",\"host_path\":\"/\",\"propagation\":4}]}", "propagation");
+	container_refused("{" CMETA ",\"mounts\":[{\"container_path\":\"/h\",\"host_path\":\"/\",\"propagation\":4}]}",
+			  "propagation");
 	container_refused("{" CMETA ",\"stop_signal\":99}", "is no signal");
-	container_refused("{" CMETA ",\"linux\":{\"security_context\":{\"run_as_group\":{\"value\":1}}}}", "without user");
+	container_refused("{" CMETA ",\"linux\":{\"security_context\":{\"run_as_group\":{\"value\":1}}}}",
+			  "without user");
 }
 
 /* Later keys win; what is equal comes once. */
 static void test_map(void **state)
 {
 	CRI(PodSandboxConfig__LabelsEntry) e[5], *v[5];
-	static const char *const kv[5][2] = { { "b", "1" }, { "a", "1" }, { "b", "2" }, { "", "x" }, { "b", "3" } };
+	static const char *const kv[5][2] = {{"b", "1"}, {"a", "1"}, {"b", "2"}, {"", "x"}, {"b", "3"}};
 	struct kvs m = KVS_INIT;
 	crio_err err = ERR_INIT;
 	size_t i;
@@ -257,18 +279,31 @@ static void test_container_status(void **state)
 {
 	struct msg m;
 	struct container_config c;
-	struct container_status s = { .id = "id", .name = "n", .pod_id = "p", .config = &c, .state = CONTAINER_CREATED,
-				      .created_ns = 10, .started_ns = 20, .finished_ns = 30, .exit_code = 137, .reason = "Error",
-				      .message = (char *)(uintptr_t)"boom", .image_id = "img", .image_ref = "r@d", .image_name = "nm",
-				      .log_path = (char *)(uintptr_t)"/l", .uid = -1 };
-	CRI(ContainerStatus) *out, *got;
+	struct container_status s = {.id = "id",
+				     .name = "n",
+				     .pod_id = "p",
+				     .config = &c,
+				     .state = CONTAINER_CREATED,
+				     .created_ns = 10,
+				     .started_ns = 20,
+				     .finished_ns = 30,
+				     .exit_code = 137,
+				     .reason = "Error",
+				     .message = (char *)(uintptr_t) "boom",
+				     .image_id = "img",
+				     .image_ref = "r@d",
+				     .image_name = "nm",
+				     .log_path = (char *)(uintptr_t) "/l",
+				     .uid = -1};
+	CRI(ContainerStatus) * out, *got;
 	crio_call *call = call_new("t", CALL_NO_DEADLINE);
 	crio_err err = ERR_INIT;
 
 	(void)state;
 	request(&m, CONTAINER_CONFIG,
 		"{" CMETA ",\"mounts\":[{\"container_path\":\"/c\",\"host_path\":\"/h\",\"recursive_read_only\":true}],"
-		"\"labels\":{\"a\":\"1\",\"b\":\"2\"},\"linux\":{\"resources\":{\"cpu_shares\":5,\"unified\":{\"x\":\"y\"}}}}");
+		"\"labels\":{\"a\":\"1\",\"b\":\"2\"},\"linux\":{\"resources\":{\"cpu_shares\":5,\"unified\":{\"x\":"
+		"\"y\"}}}}");
 	assert_int_equal(container_config_init(&c), 0);
 	assert_int_equal(convert_container_config(&c, (const void *)m.m, &err), 0);
 	assert_int_equal(resources_init(&s.resources), 0);
@@ -307,8 +342,9 @@ static void test_pod_status(void **state)
 {
 	struct msg m;
 	struct pod_config c;
-	struct pod_status s = { .id = "id", .name = "n", .config = &c, .state = POD_NOTREADY, .created_ns = 10, .runtime_handler = "x" };
-	CRI(PodSandboxStatus) *out, *got;
+	struct pod_status s = {
+	    .id = "id", .name = "n", .config = &c, .state = POD_NOTREADY, .created_ns = 10, .runtime_handler = "x"};
+	CRI(PodSandboxStatus) * out, *got;
 	crio_call *call = call_new("t", CALL_NO_DEADLINE);
 	crio_err err = ERR_INIT;
 
@@ -342,9 +378,9 @@ static void test_pod_status(void **state)
 /* A list put together from parts is the list message. */
 static void test_list(void **state)
 {
-	cleanup_list struct list_builder b = { 0 };
-	struct rpc_reply reply = { 0 };
-	CRI(ListContainersResponse) *got;
+	cleanup_list struct list_builder b = {0};
+	struct rpc_reply reply = {0};
+	CRI(ListContainersResponse) * got;
 	crio_err err = ERR_INIT;
 	char id[300];
 	int i;
@@ -365,7 +401,8 @@ static void test_list(void **state)
 		assert_int_equal(list_add(&b, w, &err), 0);
 	}
 	assert_int_equal(list_finish(&b, &reply, &err), 0);
-	got = (void *)protobuf_c_message_unpack(&runtime__v1__list_containers_response__descriptor, NULL, reply.n, reply.p);
+	got = (void *)protobuf_c_message_unpack(&runtime__v1__list_containers_response__descriptor, NULL, reply.n,
+						reply.p);
 	assert_non_null(got);
 	assert_int_equal(got->n_containers, 200);
 	for (i = 0; i < 200; i++) {
@@ -379,9 +416,10 @@ static void test_list(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_pod),		cmocka_unit_test(test_pod_refused), cmocka_unit_test(test_container),
-		cmocka_unit_test(test_container_refused), cmocka_unit_test(test_map),	    cmocka_unit_test(test_container_status),
-		cmocka_unit_test(test_pod_status),	cmocka_unit_test(test_list),
+	    cmocka_unit_test(test_pod),	       cmocka_unit_test(test_pod_refused),
+	    cmocka_unit_test(test_container),  cmocka_unit_test(test_container_refused),
+	    cmocka_unit_test(test_map),	       cmocka_unit_test(test_container_status),
+	    cmocka_unit_test(test_pod_status), cmocka_unit_test(test_list),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

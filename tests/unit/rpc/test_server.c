@@ -20,7 +20,16 @@
 #include "core/util/log.h"
 #include "tests/client/client.h"
 
-enum { OK = 0, CANCELLED = 1, INVALID = 3, DEADLINE = 4, NOT_FOUND = 5, EXHAUSTED = 8, UNIMPLEMENTED = 12, UNAVAILABLE = 14 };
+enum {
+	OK = 0,
+	CANCELLED = 1,
+	INVALID = 3,
+	DEADLINE = 4,
+	NOT_FOUND = 5,
+	EXHAUSTED = 8,
+	UNIMPLEMENTED = 12,
+	UNAVAILABLE = 14
+};
 
 struct fixture {
 	char dir[32], path[64];
@@ -32,19 +41,21 @@ struct fixture {
 
 /* ---- methods ---- */
 
-static int m_echo(const struct rpc_env *env, crio_call *call, const ProtobufCMessage *req, struct rpc_reply *reply, crio_err *err)
+static int m_echo(const struct rpc_env *env, crio_call *call, const ProtobufCMessage *req, struct rpc_reply *reply,
+		  crio_err *err)
 {
 	const CRI(VersionRequest) *q = (const void *)req;
 	CRI(VersionResponse) r = RUNTIME__V1__VERSION_RESPONSE__INIT;
 
 	(void)env, (void)call;
 	r.version = q->version;
-	r.runtime_name = (char *)(uintptr_t)"echo";
+	r.runtime_name = (char *)(uintptr_t) "echo";
 	return rpc_reply_pack(reply, &r.base, err);
 }
 
 /* Until the call ends. */
-static int m_block(const struct rpc_env *env, crio_call *call, const ProtobufCMessage *req, struct rpc_reply *reply, crio_err *err)
+static int m_block(const struct rpc_env *env, crio_call *call, const ProtobufCMessage *req, struct rpc_reply *reply,
+		   crio_err *err)
 {
 	struct fixture *f = env->arg;
 	int r;
@@ -58,7 +69,8 @@ static int m_block(const struct rpc_env *env, crio_call *call, const ProtobufCMe
 }
 
 /* Until the gate opens. */
-static int m_gate(const struct rpc_env *env, crio_call *call, const ProtobufCMessage *req, struct rpc_reply *reply, crio_err *err)
+static int m_gate(const struct rpc_env *env, crio_call *call, const ProtobufCMessage *req, struct rpc_reply *reply,
+		  crio_err *err)
 {
 	struct fixture *f = env->arg;
 
@@ -69,23 +81,26 @@ static int m_gate(const struct rpc_env *env, crio_call *call, const ProtobufCMes
 	return m_echo(env, call, req, reply, err);
 }
 
-static int m_fail(const struct rpc_env *env, crio_call *call, const ProtobufCMessage *req, struct rpc_reply *reply, crio_err *err)
+static int m_fail(const struct rpc_env *env, crio_call *call, const ProtobufCMessage *req, struct rpc_reply *reply,
+		  crio_err *err)
 {
 	(void)env, (void)call, (void)req, (void)reply;
 	return err_set(err, CRIO_E_NOT_FOUND, "container '%s' is not there: \xff\xc3\xa4", "x");
 }
 
-static int m_pull(const struct rpc_env *env, crio_call *call, const ProtobufCMessage *req, struct rpc_reply *reply, crio_err *err)
+static int m_pull(const struct rpc_env *env, crio_call *call, const ProtobufCMessage *req, struct rpc_reply *reply,
+		  crio_err *err)
 {
 	CRI(PullImageResponse) r = RUNTIME__V1__PULL_IMAGE_RESPONSE__INIT;
 
 	(void)env, (void)call, (void)req;
-	r.image_ref = (char *)(uintptr_t)"ok";
+	r.image_ref = (char *)(uintptr_t) "ok";
 	return rpc_reply_pack(reply, &r.base, err);
 }
 
 /* A reply of as many bytes as the request's version says. */
-static int m_big(const struct rpc_env *env, crio_call *call, const ProtobufCMessage *req, struct rpc_reply *reply, crio_err *err)
+static int m_big(const struct rpc_env *env, crio_call *call, const ProtobufCMessage *req, struct rpc_reply *reply,
+		 crio_err *err)
 {
 	const CRI(VersionRequest) *q = (const void *)req;
 	size_t n = strtoul(q->version, NULL, 10);
@@ -106,14 +121,14 @@ static int m_big(const struct rpc_env *env, crio_call *call, const ProtobufCMess
 
 #define MSGS &runtime__v1__version_request__descriptor, &runtime__v1__version_response__descriptor
 static const struct rpc_method methods[] = {
-	{ "t.T", "Echo", WORK_FAST, MSGS, m_echo },
-	{ "t.T", "Block", WORK_EXEC, MSGS, m_block },
-	{ "t.T", "Gate", WORK_EXEC, MSGS, m_gate },
-	{ "t.T", "Fail", WORK_FAST, MSGS, m_fail },
-	{ "t.T", "Big", WORK_FAST, MSGS, m_big },
-	{ "t.T", "Later", WORK_FAST, MSGS, NULL },
-	{ "t.T", "Pull", WORK_IMAGE, &runtime__v1__pull_image_request__descriptor, &runtime__v1__pull_image_response__descriptor,
-	  m_pull },
+    {"t.T", "Echo", WORK_FAST, MSGS, m_echo},
+    {"t.T", "Block", WORK_EXEC, MSGS, m_block},
+    {"t.T", "Gate", WORK_EXEC, MSGS, m_gate},
+    {"t.T", "Fail", WORK_FAST, MSGS, m_fail},
+    {"t.T", "Big", WORK_FAST, MSGS, m_big},
+    {"t.T", "Later", WORK_FAST, MSGS, NULL},
+    {"t.T", "Pull", WORK_IMAGE, &runtime__v1__pull_image_request__descriptor,
+     &runtime__v1__pull_image_response__descriptor, m_pull},
 };
 
 /* ---- fixture ---- */
@@ -201,7 +216,7 @@ static int call(struct fixture *f, const char *path, const char *text, int64_t t
 
 static int connect_raw(struct fixture *f)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	snprintf(a.sun_path, sizeof(a.sun_path), "%s", f->path);
@@ -216,7 +231,7 @@ static int64_t until_eof(int fd, int ms)
 	char b[4096];
 
 	for (;;) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
+		struct pollfd p = {.fd = fd, .events = POLLIN};
 		int64_t left = ms - ms_since(t);
 
 		if (left <= 0 || poll(&p, 1, (int)left) <= 0)
@@ -241,10 +256,10 @@ static void test_calls(void **state)
 {
 	struct fixture *f = *state;
 	struct client_result r;
-	CRI(VersionResponse) *v;
+	CRI(VersionResponse) * v;
 	struct stat st;
 
-	assert_int_equal(start(f, (struct rpc_args){ 0 }), 0);
+	assert_int_equal(start(f, (struct rpc_args){0}), 0);
 	assert_int_equal(stat(f->path, &st), 0);
 	assert_true(S_ISSOCK(st.st_mode));
 	assert_int_equal(st.st_mode & 07777, 0660);
@@ -269,7 +284,7 @@ static void test_unknown_methods(void **state)
 	struct client_result r;
 	char path[600];
 
-	assert_int_equal(start(f, (struct rpc_args){ 0 }), 0);
+	assert_int_equal(start(f, (struct rpc_args){0}), 0);
 	assert_int_equal(call(f, "/t.T/Later", "x", 5000, &r), UNIMPLEMENTED);
 	assert_non_null(strstr(r.message, "Later"));
 	client_result_release(&r);
@@ -292,22 +307,26 @@ static void test_malformed(void **state)
 		size_t n;
 		const char *names; /* in the message */
 	} cases[] = {
-		{ "\x0a\x03" "a\0b", 5, "'version' contains a NUL byte" },
-		{ "\x0a\x02\xff\xfe", 4, "'version' is not valid UTF-8" },
-		{ "\x0a\x02\xc0\x80", 4, "'version' is not valid UTF-8" }, /* an overlong NUL */
-		{ "\x0a\x03\xed\xa0\x80", 5, "'version' is not valid UTF-8" }, /* a surrogate */
-		{ "\x0a\x7f" "abc", 5, "cut off" },
-		{ "\x0a", 1, "cut off" },
-		{ "\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 12, "cut off" },
-		{ "\x08\x01", 2, "'version' is of another type" },
-		{ "\x0b\x0c", 2, "protobuf form" }, /* a group */
-		{ "\x00\x01", 2, "protobuf form" }, /* field 0 */
+	    {"\x0a\x03"
+	     "a\0b",
+	     5, "'version' contains a NUL byte"},
+	    {"\x0a\x02\xff\xfe", 4, "'version' is not valid UTF-8"},
+	    {"\x0a\x02\xc0\x80", 4, "'version' is not valid UTF-8"},	 /* an overlong NUL */
+	    {"\x0a\x03\xed\xa0\x80", 5, "'version' is not valid UTF-8"}, /* a surrogate */
+	    {"\x0a\x7f"
+	     "abc",
+	     5, "cut off"},
+	    {"\x0a", 1, "cut off"},
+	    {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 12, "cut off"},
+	    {"\x08\x01", 2, "'version' is of another type"},
+	    {"\x0b\x0c", 2, "protobuf form"}, /* a group */
+	    {"\x00\x01", 2, "protobuf form"}, /* field 0 */
 	};
 	struct fixture *f = *state;
 	struct client_result r;
 	size_t i;
 
-	assert_int_equal(start(f, (struct rpc_args){ 0 }), 0);
+	assert_int_equal(start(f, (struct rpc_args){0}), 0);
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		client_call(f->client, "/t.T/Echo", cases[i].bytes, cases[i].n, 5000, NULL, NULL, &r);
 		assert_int_equal(r.status, INVALID);
@@ -327,7 +346,7 @@ static void test_too_large(void **state)
 	size_t n = 2u << 20;
 	uint8_t *b = calloc(1, n);
 
-	assert_int_equal(start(f, (struct rpc_args){ .max_recv_bytes = 1u << 20, .max_send_bytes = 1u << 20 }), 0);
+	assert_int_equal(start(f, (struct rpc_args){.max_recv_bytes = 1u << 20, .max_send_bytes = 1u << 20}), 0);
 	client_call(f->client, "/t.T/Echo", b, n, 5000, NULL, NULL, &r);
 	assert_int_equal(r.status, EXHAUSTED);
 	client_result_release(&r);
@@ -350,7 +369,7 @@ static void test_amplification(void **state)
 	uint8_t *b = malloc(n);
 	int64_t t;
 
-	assert_int_equal(start(f, (struct rpc_args){ 0 }), 0);
+	assert_int_equal(start(f, (struct rpc_args){0}), 0);
 	for (i = 0; i + 1 < n; i += 2) {
 		b[i] = 0x78; /* field 15, varint: unknown */
 		b[i + 1] = 1;
@@ -413,7 +432,7 @@ static void test_budget(void **state)
 	size_t n = 1u << 20;
 	uint8_t *b = malloc(n);
 
-	assert_int_equal(start(f, (struct rpc_args){ .request_budget = 1u << 20 }), 0);
+	assert_int_equal(start(f, (struct rpc_args){.request_budget = 1u << 20}), 0);
 	memset(b, 0, n);
 	client_call(f->client, "/t.T/Echo", b, n, 5000, NULL, NULL, &r);
 	assert_int_equal(r.status, EXHAUSTED);
@@ -431,7 +450,7 @@ static void test_deadline_and_cancel(void **state)
 	uint8_t b[16];
 	int64_t t = now_mono_ns();
 
-	assert_int_equal(start(f, (struct rpc_args){ 0 }), 0);
+	assert_int_equal(start(f, (struct rpc_args){0}), 0);
 	assert_int_equal(call(f, "/t.T/Block", "", 200, &r), DEADLINE);
 	assert_true(ms_since(t) < 5000);
 	client_result_release(&r);
@@ -450,7 +469,7 @@ static void test_disconnect(void **state)
 	struct rpc_stats st;
 	int64_t t;
 
-	assert_int_equal(start(f, (struct rpc_args){ 0 }), 0);
+	assert_int_equal(start(f, (struct rpc_args){0}), 0);
 	{
 		struct client *c = client_new(f->path);
 		struct client_result r;
@@ -491,11 +510,11 @@ static void *many_thread(void *arg)
 static void test_200_at_once(void **state)
 {
 	struct fixture *f = *state;
-	struct many m = { .f = f };
+	struct many m = {.f = f};
 	pthread_t t[200];
 	size_t i;
 
-	assert_int_equal(start(f, (struct rpc_args){ 0 }), 0);
+	assert_int_equal(start(f, (struct rpc_args){0}), 0);
 	for (i = 0; i < ARRAY_SIZE(t); i++)
 		assert_int_equal(pthread_create(&t[i], NULL, many_thread, &m), 0);
 	for (i = 0; i < ARRAY_SIZE(t); i++)
@@ -513,7 +532,7 @@ static void test_first_bytes(void **state)
 	ssize_t n;
 	int64_t t;
 
-	assert_int_equal(start(f, (struct rpc_args){ .first_bytes_ms = 300, .idle_ms = 1000 }), 0);
+	assert_int_equal(start(f, (struct rpc_args){.first_bytes_ms = 300, .idle_ms = 1000}), 0);
 	/* Nothing, and half a preface. */
 	silent = connect_raw(f);
 	partial = connect_raw(f);
@@ -560,7 +579,7 @@ static void test_connection_cap(void **state)
 	int fd[4], extra;
 	size_t i;
 
-	assert_int_equal(start(f, (struct rpc_args){ .max_connections = 4 }), 0);
+	assert_int_equal(start(f, (struct rpc_args){.max_connections = 4}), 0);
 	for (i = 0; i < 4; i++)
 		fd[i] = connect_raw(f);
 	extra = connect_raw(f);
@@ -575,8 +594,8 @@ static void test_connection_cap(void **state)
 
 static void test_socket_file(void **state)
 {
-	struct fixture *f = *state, other = { .workers = f->workers };
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct fixture *f = *state, other = {.workers = f->workers};
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	int fd;
 
 	memcpy(other.path, f->path, sizeof(f->path));
@@ -585,18 +604,18 @@ static void test_socket_file(void **state)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
 	close(fd);
-	assert_int_equal(start(f, (struct rpc_args){ 0 }), 0);
+	assert_int_equal(start(f, (struct rpc_args){0}), 0);
 	/* A live one. */
-	assert_int_equal(start(&other, (struct rpc_args){ 0 }), CRIO_E_EXISTS);
+	assert_int_equal(start(&other, (struct rpc_args){0}), CRIO_E_EXISTS);
 	assert_int_equal(access(f->path, F_OK), 0);
 	/* A file that is none. */
 	snprintf(other.path, sizeof(other.path), "%s/file", f->dir);
 	fd = open(other.path, O_CREAT | O_CLOEXEC | O_WRONLY, 0600);
 	close(fd);
-	assert_int_equal(start(&other, (struct rpc_args){ 0 }), CRIO_E_EXISTS);
+	assert_int_equal(start(&other, (struct rpc_args){0}), CRIO_E_EXISTS);
 	assert_int_equal(unlink(other.path), 0);
 	snprintf(other.path, sizeof(other.path), "%s/nonesuch/crio.sock", f->dir);
-	assert_true(start(&other, (struct rpc_args){ 0 }) < 0);
+	assert_true(start(&other, (struct rpc_args){0}) < 0);
 }
 
 static void test_shutdown_waits(void **state)
@@ -606,7 +625,7 @@ static void test_shutdown_waits(void **state)
 	void *status;
 	size_t i;
 
-	assert_int_equal(start(f, (struct rpc_args){ 0 }), 0);
+	assert_int_equal(start(f, (struct rpc_args){0}), 0);
 	for (i = 0; i < ARRAY_SIZE(t); i++)
 		assert_int_equal(pthread_create(&t[i], NULL, gate_thread, f), 0);
 	wait_for(&f->started, ARRAY_SIZE(t));
@@ -626,7 +645,7 @@ static void test_shutdown_cancels(void **state)
 	int64_t start_ns;
 	size_t i;
 
-	assert_int_equal(start(f, (struct rpc_args){ 0 }), 0);
+	assert_int_equal(start(f, (struct rpc_args){0}), 0);
 	for (i = 0; i < ARRAY_SIZE(t); i++)
 		assert_int_equal(pthread_create(&t[i], NULL, block_thread, f), 0);
 	wait_for(&f->started, ARRAY_SIZE(t));
@@ -643,7 +662,8 @@ static void test_shutdown_cancels(void **state)
 static void test_never_started(void **state)
 {
 	struct fixture *f = *state;
-	struct rpc_args a = { .workers = f->workers, .socket_path = f->path, .methods = methods, .n_methods = ARRAY_SIZE(methods) };
+	struct rpc_args a = {
+	    .workers = f->workers, .socket_path = f->path, .methods = methods, .n_methods = ARRAY_SIZE(methods)};
 	crio_err err = ERR_INIT;
 
 	assert_int_equal(rpc_server_new(&a, &f->server, &err), 0);
@@ -653,9 +673,10 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_calls), T(test_unknown_methods), T(test_malformed), T(test_too_large), T(test_amplification), T(test_budget),
-		T(test_deadline_and_cancel), T(test_disconnect), T(test_200_at_once), T(test_first_bytes), T(test_connection_cap),
-		T(test_socket_file), T(test_shutdown_waits), T(test_shutdown_cancels), T(test_never_started),
+	    T(test_calls),	    T(test_unknown_methods),  T(test_malformed),	   T(test_too_large),
+	    T(test_amplification),  T(test_budget),	      T(test_deadline_and_cancel), T(test_disconnect),
+	    T(test_200_at_once),    T(test_first_bytes),      T(test_connection_cap),	   T(test_socket_file),
+	    T(test_shutdown_waits), T(test_shutdown_cancels), T(test_never_started),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* test_wire_contract.c: the messages, enums and methods we were built with are those of wire.tsv, no more and no fewer. */
+/* test_wire_contract.c: the messages, enums and methods we were built with are those of wire.tsv, no more and no fewer.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,8 +12,8 @@
 
 #define FIELDS_MAX 8
 
-static const ProtobufCServiceDescriptor *const services[] = { &runtime__v1__runtime_service__descriptor,
-							      &runtime__v1__image_service__descriptor };
+static const ProtobufCServiceDescriptor *const services[] = {&runtime__v1__runtime_service__descriptor,
+							     &runtime__v1__image_service__descriptor};
 
 /* Descriptors reachable from the services. */
 static const ProtobufCMessageDescriptor *messages[512];
@@ -24,8 +25,8 @@ static bool is_map(const ProtobufCFieldDescriptor *f)
 {
 	const ProtobufCMessageDescriptor *d = f->descriptor;
 
-	return f->type == PROTOBUF_C_TYPE_MESSAGE && f->label == PROTOBUF_C_LABEL_REPEATED && str_ends(d->short_name, "Entry") &&
-	       d->n_fields == 2;
+	return f->type == PROTOBUF_C_TYPE_MESSAGE && f->label == PROTOBUF_C_LABEL_REPEATED &&
+	       str_ends(d->short_name, "Entry") && d->n_fields == 2;
 }
 
 static void add_enum(const ProtobufCEnumDescriptor *d)
@@ -183,7 +184,7 @@ static void test_contract(void **state)
 	(void)state;
 	assert_non_null(f);
 	while (fgets(line, sizeof(line), f)) {
-		char *v[FIELDS_MAX] = { 0 }, *p = line;
+		char *v[FIELDS_MAX] = {0}, *p = line;
 		size_t n = 0;
 
 		line[strcspn(line, "\n")] = '\0';
@@ -217,7 +218,7 @@ static void test_contract(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_contract) };
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_contract)};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
 }
