@@ -237,6 +237,7 @@ int pull_transfer(struct pull *p, crio_err *err)
 	cleanup_registries const struct registries *regs = images_registries(p->is);
 	cleanup_references struct references cand = {0};
 	cleanup_free char *auth_file = NULL;
+	const char *use = str_eq(p->ref, conf->image.pause_image) ? conf->image.pause_image_auth_file : "";
 	int r = images_candidates(p->is, p->ref, &cand, err);
 
 	if (r == 0)
@@ -244,7 +245,7 @@ int pull_transfer(struct pull *p, crio_err *err)
 	for (size_t i = 0; r == 0 && i < cand.n; i++) {
 		struct crio_err e = ERR_INIT;
 
-		r = pull_candidate(p, conf, regs, auth_file, &cand.v[i], &e);
+		r = pull_candidate(p, conf, regs, auth_file ? auth_file : use, &cand.v[i], &e);
 		if (r == 0)
 			break;
 		if (i + 1 == cand.n || call_over(p->call)) {

@@ -180,6 +180,10 @@ mv "$AUTH" "$T/nsauth/team-$(printf '%s/private' "$BASIC" | sha256sum | cut -d' 
 check "takes those of the namespace" ctl pull -n team "$BASIC/private:1"
 check "once" test "$(ctl pull -n team "$BASIC/private:1"; echo $?)" = 11
 check "and leaves no secret" test -z "$(find "$T/nsauth" -type f)"
+printf '{"auths":{"%s":{"auth":"%s"}}}' "$BASIC" "$(printf user:secret | base64)" >"$T/pause.json"
+sed "s|^pause_image = .*|pause_image = \"$BASIC/private:1\"\npause_image_auth_file = \"$T/pause.json\"|" "$T/crio.conf" >"$T/pause.conf"
+pausectl() { "$ctl" "$T/pause.conf" "$@" >"$T/out" 2>"$T/err"; }
+check "pulls the pause image with credentials of its own" pausectl pull "$BASIC/private:1"
 check "pulls over TLS with an authority of certs.d" ctl pull "$TLS/pause:1"
 rm -rf "$T/certs/$TLS"
 check "not without it" test "$(ctl pull "$TLS/pause:1"; echo $?)" = 8
