@@ -41,12 +41,13 @@ int container_do_start(struct container *c, crio_call *call, crio_err *err)
 	struct crio_runtime_id_args a = { .size = sizeof(a), .id = c->id };
 	struct crio_runtime_no_out o = { .size = sizeof(o) };
 	crio_err why = ERR_INIT;
+	int64_t at = now_real_ns(); /* before: a short-lived process ends while start is still returning */
 	int r = plugin_runtime_start(c->pod->runtime, call, &a, &o, &why);
 	(void)pthread_mutex_lock(&c->lock);
 	if (c->state != CONTAINER_EXITED)
 		c->state = r < 0 ? c->state : CONTAINER_RUNNING;
 	if (r == 0)
-		c->started_ns = c->started_ns ? c->started_ns : now_real_ns();
+		c->started_ns = c->started_ns ? c->started_ns : at;
 	else
 		(void)config_set_str(&c->message, err_text(&why));
 	container_changed(c);
