@@ -19,7 +19,7 @@ static void init_names(void)
 
 		if (!s)
 			break;
-		for (size_t j = 0; s[j] && j < sizeof(cap_names[i]) - 1; j++)
+		for (size_t j = 0; j < sizeof(cap_names[i]) - 1 && s[j]; j++)
 			cap_names[i][j] = (char)toupper((unsigned char)s[j]);
 		(void)cap_free(s);
 		cap_count = i + 1;

@@ -11,13 +11,13 @@
 #ifndef STORE_PRIV_H
 #define STORE_PRIV_H
 
-#include <json-c/json.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "core/plugin/ops.h"
 #include "core/store/store.h"
 #include "core/util/fs.h"
+#include "core/util/json.h"
 #include "core/util/map.h"
 
 #define STORE_FILE_MAX (64u << 20) /* layers.json and its like */

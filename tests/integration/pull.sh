@@ -46,7 +46,7 @@ registry plain "${PLAIN#*:}" ""
 registry basic "${BASIC#*:}" "auth: {htpasswd: {realm: r, path: $T/htpasswd}}"
 registry tls "${TLS#*:}" "  tls: {certificate: $T/ca/s.crt, key: $T/ca/s.key}"
 coproc EVIL { exec python3 "$top/tests/fixtures/evil-registry.py"; }
-pids+=($EVIL_PID); evil_fd=${EVIL[1]}
+pids+=("$EVIL_PID"); evil_fd=${EVIL[1]}
 read -r evil_port other_port <&"${EVIL[0]}"
 EVILREG=127.0.0.1:$evil_port
 for u in "http://$PLAIN/v2/" "http://$BASIC/v2/" ; do
