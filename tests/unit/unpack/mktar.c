@@ -203,7 +203,8 @@ ssize_t mem_read(void *arg, void *p, size_t n, crio_err *err)
 		k = n;
 	if (m->step && k > m->step)
 		k = m->step;
-	memcpy(p, m->p + m->at, k);
+	if (k)
+		memcpy(p, m->p + m->at, k);
 	m->at += k;
 	return (ssize_t)k;
 }
