@@ -163,25 +163,28 @@ static int select_runtime(struct plugins *p, const struct conf *conf, const stru
 static int select_network(struct plugins *p, const struct conf *conf, const struct conf_runtime *h, const struct conf_workload *w,
 			  bool host_network, struct selection *s, struct buf *why, crio_err *err)
 {
-	const char *plugin = "cni", *from = "default", *instance = "default";
+	/* Instances of one plugin are told apart by name alone: a handler and a workload may be called the same. */
+	const char *plugin = "cni", *from = "default", *of = "default", *name = NULL;
 	const struct kvs *options = NULL;
 	if (host_network) {
 		plugin = "hostnetwork";
 		from = "the pod uses the node's network";
 	} else if (w && (str_set(w->network_plugin) || w->network_options.n)) {
-		plugin = str_set(w->network_plugin) ? w->network_plugin : plugin;
+		plugin = str_set(w->network_plugin) ? w->network_plugin : h && str_set(h->network_plugin) ? h->network_plugin : plugin;
 		from = "workload";
-		instance = w->name;
+		of = from;
+		name = w->name;
 		options = &w->network_options;
 	} else if (h && (str_set(h->network_plugin) || h->network_options.n)) {
 		plugin = str_set(h->network_plugin) ? h->network_plugin : plugin;
 		from = "handler";
-		instance = h->name;
+		of = from;
+		name = h->name;
 		options = &h->network_options;
 	}
 	buf_addf(why, "network %s: %s", plugin, from);
 	s->network = strdup(plugin);
-	s->network_instance = strdup(instance);
+	s->network_instance = path_fmt("%s%s%s", of, name ? " " : "", name ? name : "");
 	if (!s->network || !s->network_instance || (options && merge(&s->network_options, options) < 0) ||
 	    network_options(p, conf, plugin, &s->network_options) < 0)
 		return err_nomem(err);
