@@ -142,18 +142,28 @@ crio_cmd() { crio_argv; "${CRIO_ARGV[@]}" "$@"; }
 crio_start() { # crio_start [flags]; file descriptor 3 is bats' own
 	crio_argv
 	"${CRIO_ARGV[@]}" --log-level "${LOG_LEVEL:-debug}" "$@" >>"$NODE/crio.log" 2>&1 3>&- &
-	CRIO_PID=$!
+	CRIO_PID=$!; echo "$CRIO_PID" >"$NODE/crio.pid"
 	node_wait 30 crio_ready || { echo "crio did not start:" >&2; tail -20 "$NODE/crio.log" >&2; return 1; }
 }
-crio_ready() { kill -0 "$CRIO_PID" && [ -S "$NODE/run/crio.sock" ] && cri Version '{}'; }
+# Also for a test that stops what setup_file, another process, has started: the pid is in a file, the zombie is not ours to reap.
+crio_alive() { [ -e "/proc/$1" ] && ! grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+crio_ready() { crio_alive "$CRIO_PID" && [ -S "$NODE/run/crio.sock" ] && cri Version '{}'; }
 crio_stop() {
-	[ -n "${CRIO_PID:-}" ] || return 0
-	kill -TERM "$CRIO_PID" 2>/dev/null || true
-	local i; for i in $(seq 200); do kill -0 "$CRIO_PID" 2>/dev/null || break; sleep 0.05; done
-	kill -KILL "$CRIO_PID" 2>/dev/null && echo "crio had to be killed" >&2
-	wait "$CRIO_PID" 2>/dev/null; local rc=$?; CRIO_PID=; return $rc
+	[ -s "$NODE/crio.pid" ] || return 0
+	local pid i rc=0; pid=$(cat "$NODE/crio.pid")
+	kill -TERM "$pid" 2>/dev/null || true
+	for i in $(seq 200); do crio_alive "$pid" || break; sleep 0.05; done
+	if crio_alive "$pid"; then kill -KILL "$pid"; echo "crio had to be killed" >&2; rc=1; fi
+	i=0; wait "$pid" 2>/dev/null || i=$?
+	[ $i = 0 ] || [ $i = 127 ] || rc=$i
+	rm -f "$NODE/crio.pid"; CRIO_PID=; return $rc
 }
-crio_kill() { kill -KILL "$CRIO_PID"; wait "$CRIO_PID" 2>/dev/null || true; CRIO_PID=; }
+crio_kill() {
+	local pid; pid=$(cat "$NODE/crio.pid")
+	kill -KILL "$pid"; wait "$pid" 2>/dev/null || true
+	while crio_alive "$pid"; do sleep 0.02; done
+	rm -f "$NODE/crio.pid"; CRIO_PID=
+}
 
 cri() { "$CRI_CLIENT" -s "$NODE/run/crio.sock" -t "${CRI_TIMEOUT:-60}" "$@"; }
 
