@@ -165,6 +165,7 @@ int container_make_runtime(struct container *c, crio_call *call, const struct im
 		if (r == 0)
 			r = container_write_config(c, spec, err);
 		if (r == 0) {
+			resources_release(&c->resources);
 			c->has_resources = spec_get_resources(spec, &c->resources, NULL) == 0;
 			names_stage(c->lc->names, c->name, "container runtime creation");
 		}

@@ -46,6 +46,8 @@ int container_do_start(struct container *c, crio_call *call, crio_err *err)
 	(void)pthread_mutex_lock(&c->lock);
 	if (c->state != CONTAINER_EXITED)
 		c->state = r < 0 ? c->state : CONTAINER_RUNNING;
+	if (c->finished_ns && c->finished_ns < at)
+		at = c->finished_ns; /* file times are of a coarser clock */
 	if (r == 0)
 		c->started_ns = c->started_ns ? c->started_ns : at;
 	else
@@ -257,8 +259,8 @@ static int do_update(struct container *c, crio_call *call, const struct resource
 	if (e < 0)
 		return e;
 	e = container_write_config(c, spec, err);
-	cleanup_resources struct resources now;
-	if (resources_init(&now) == 0 && spec_get_resources(spec, &now, NULL) == 0) {
+	cleanup_resources struct resources now = {0};
+	if (spec_get_resources(spec, &now, NULL) == 0) {
 		(void)pthread_mutex_lock(&c->lock);
 		resources_release(&c->resources);
 		c->resources = now;

@@ -28,6 +28,8 @@ void container_exited(struct container *c, int32_t code, int64_t finished_ns, bo
 	c->state = CONTAINER_EXITED;
 	c->exit_code = code;
 	c->finished_ns = finished_ns > 0 ? finished_ns : now_real_ns();
+	if (c->finished_ns < c->started_ns)
+		c->finished_ns = c->started_ns; /* file times are of a coarser clock */
 	c->oom = c->oom || oom;
 	c->pid = 0;
 	container_changed(c);

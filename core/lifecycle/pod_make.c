@@ -264,8 +264,12 @@ static int make_shm(struct pod *p, crio_err *err)
 
 static int make_cgroup(struct pod *p, crio_err *err)
 {
-	cleanup_free char *fs_path = NULL;
-	int r = cgroup_parent_check(p->lc->systemd, p->config.cgroup_parent, &p->cgroup_parent, err);
+	cleanup_free char *fs_path = NULL, *parent = NULL;
+	int r = cgroup_parent_check(p->lc->systemd, p->config.cgroup_parent, &parent, err);
+	if (r == 0) {
+		free(p->cgroup_parent);
+		p->cgroup_parent = move_ptr(parent);
+	}
 	if (r == 0)
 		r = cgroup_parent_fs_path(p->lc->systemd, p->cgroup_parent, &fs_path, err);
 	if (r < 0 || p->lc->systemd)
@@ -376,7 +380,13 @@ static int make_infra(struct pod *p, const struct image *im, crio_err *err)
 	if (config_set_str(&c->image_id, im->id) < 0 || config_set_str(&c->dir, p->dir) < 0 ||
 	    config_set_str(&c->run_dir, p->run_dir) < 0 || config_set_str(&c->stop_signal_name, "SIGTERM") < 0)
 		return err_nomem(err);
-	return name_of_infra(&p->config, &c->name, err);
+	char *name = NULL;
+	int r = name_of_infra(&p->config, &name, err);
+	if (r < 0)
+		return r;
+	free(c->name);
+	c->name = name;
+	return 0;
 }
 
 static bool needs_infra(const struct pod *p)

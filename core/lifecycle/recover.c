@@ -240,6 +240,7 @@ static int restore_container(const struct found *f, struct container *c)
 	c->info.groups = calloc(n + 1, sizeof(*c->info.groups));
 	for (size_t i = 0; c->info.groups && i < n; i++)
 		c->info.groups[c->info.n_groups++] = (uint32_t)json_object_get_int64(json_object_array_get_idx(groups, i));
+	resources_release(&c->resources);
 	c->has_resources = spec_get_resources(f->spec, &c->resources, NULL) == 0;
 	char buf[24];
 	const char *sig = ann(f, ANN_STOP_SIGNAL);
