@@ -86,6 +86,7 @@ static int op_start(void *self, crio_call *call, const struct crio_runtime_id_ar
 	struct oci *o = self;
 	auto_ctr struct ctr *c = NULL;
 	struct crio_runtime_state_out now = { .size = sizeof(now) };
+	crio_err *why;
 	int r = need(o, args->id, &c, err);
 
 	(void)out;
@@ -95,10 +96,18 @@ static int op_start(void *self, crio_call *call, const struct crio_runtime_id_ar
 		return o->host->fail(err, CRIO_E_PRECONDITION, "start container '%s': it has already ended", c->id);
 	if (o->profile->fifo_state && run_knows(o, c->id) && !fifo_there(o, c->id))
 		return o->host->fail(err, CRIO_E_PRECONDITION, "start container '%s': it is already running", c->id);
-	r = simple(o, call, "start", c->id, err);
-	if (r < 0 && !o->profile->fifo_state && ask_state(o, call, c, &now, NULL) == 0 && now.status == CRIO_CONTAINER_RUNNING)
+	why = o->host->err_new();
+	r = simple(o, call, "start", c->id, why);
+	if (r < 0 && !o->profile->fifo_state && ask_state(o, call, c, &now, NULL) == 0 && now.status == CRIO_CONTAINER_RUNNING) {
+		o->host->err_free(why);
 		return o->host->fail(err, CRIO_E_PRECONDITION, "start container '%s': it is already running", c->id);
-	return r < 0 ? o->host->wrap(err, "start container '%s'", c->id) : 0;
+	}
+	if (r < 0) {
+		(void)err_give(o->host, why, err, r);
+		return o->host->wrap(err, "start container '%s'", c->id);
+	}
+	o->host->err_free(why);
+	return 0;
 }
 
 static int op_kill(void *self, crio_call *call, const struct crio_runtime_kill_args *args, struct crio_runtime_no_out *out,
@@ -148,14 +157,19 @@ static int op_del(void *self, crio_call *call, const struct crio_runtime_id_args
 	if (!c)
 		c = ctr_from_record(o, call, args->id);
 	if (run_knows(o, args->id)) {
+		crio_err *why = o->host->err_new();
+
 		list_add(&a.argv, "delete");
 		list_add(&a.argv, "-f");
 		list_add(&a.argv, args->id);
-		r = run(o, call, &a, NULL, err);
+		r = run(o, call, &a, NULL, why);
 		list_release(&a.argv);
+		if (r < 0 && run_knows(o, args->id)) {
+			(void)err_give(o->host, why, err, r);
+			return o->host->wrap(err, "delete container '%s'", args->id);
+		}
+		o->host->err_free(why);
 	}
-	if (r < 0 && run_knows(o, args->id))
-		return o->host->wrap(err, "delete container '%s'", args->id);
 	if (!c)
 		return 0;
 	ctr_drop(c);
@@ -178,6 +192,7 @@ static void fill_stopped(struct ctr *c, struct crio_runtime_state_out *out)
 
 static int state_of(struct oci *o, crio_call *call, struct ctr *c, struct crio_runtime_state_out *out, crio_err *err)
 {
+	crio_err *why;
 	int r;
 
 	out->exit_code = -1;
@@ -197,12 +212,14 @@ static int state_of(struct oci *o, crio_call *call, struct ctr *c, struct crio_r
 			      cgroups_frozen(&o->cgroups, c->cgroup) ? CRIO_CONTAINER_PAUSED : CRIO_CONTAINER_RUNNING;
 		return 0;
 	}
-	r = ask_state(o, call, c, out, err);
-	if (r < 0 && has_exited(c)) {
+	why = o->host->err_new();
+	r = ask_state(o, call, c, out, why);
+	if (r < 0 && !has_exited(c))
+		return err_give(o->host, why, err, r);
+	o->host->err_free(why);
+	if (r < 0)
 		fill_stopped(c, out);
-		return 0;
-	}
-	return r;
+	return 0;
 }
 
 static int op_state(void *self, crio_call *call, const struct crio_runtime_id_args *args, struct crio_runtime_state_out *out,

@@ -370,3 +370,10 @@ char *find_program(const char *name)
 	}
 	return NULL;
 }
+
+int err_give(const struct crio_host *h, crio_err *own, crio_err *err, int code)
+{
+	code = h->fail(err, code, "%s", own ? h->err_text(own) : "no memory");
+	h->err_free(own);
+	return code;
+}

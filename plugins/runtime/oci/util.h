@@ -90,6 +90,11 @@ int64_t real_ns(void);
 
 /* Looks `name` up in PATH; NULL when there is none. An absolute name is returned as it is when executable. */
 char *find_program(const char *name);
+/*
+ * An error that may turn out to be none: begin with h->err_new() (which may be NULL), then either give it to the caller, or
+ * free it and succeed. Gives `own` to err and frees it; returns code.
+ */
+int err_give(const struct crio_host *h, crio_err *own, crio_err *err, int code);
 /* Waits until fd has events or the call ends or timeout_ns (< 0: none) passes. 0; DEADLINE or CANCELLED with "<what>: ...". */
 int call_wait(const struct crio_host *h, crio_call *call, int fd, short events, int64_t timeout_ns, const char *what,
 	      crio_err *err);
