@@ -148,6 +148,9 @@ struct reaper {
 	int pidfd;
 };
 
+/* Held while a watch is added, so that its callback finds the id. */
+static pthread_mutex_t reaper_lock = PTHREAD_MUTEX_INITIALIZER;
+
 static int reap_child(void *arg, int fd, uint32_t events)
 {
 	(void)events;
@@ -155,27 +158,43 @@ static int reap_child(void *arg, int fd, uint32_t events)
 	siginfo_t si;
 	while (waitid(P_PIDFD, (id_t)fd, &si, WEXITED) < 0 && errno == EINTR)
 		;
+	(void)pthread_mutex_lock(&reaper_lock);
+	int id = r->id;
+	(void)pthread_mutex_unlock(&reaper_lock);
+	/* Out of the epoll set first: the plugin's copy of the pidfd would keep it there after a close. */
+	loop_remove(r->loop, id);
 	(void)close(r->pidfd);
 	free(r);
 	return 1;
 }
 
+static int watch_child(struct plugin_inst *in, int pidfd, crio_err *err)
+{
+	struct reaper *r = calloc(1, sizeof(*r));
+	if (!r)
+		return err_nomem(err);
+	r->loop = in->host->args.loop;
+	r->pidfd = fcntl(pidfd, F_DUPFD_CLOEXEC, 3);
+	int id = r->pidfd < 0 ? err_errno(err, errno, "duplicate a pidfd") : 0;
+	if (id == 0) {
+		cleanup_unlock pthread_mutex_t *l = lock(&reaper_lock);
+		id = loop_watch(r->loop, r->pidfd, 1 /* EPOLLIN */, reap_child, r, err);
+		if (id > 0)
+			r->id = id; /* r is the callback's from the unlocking on */
+	}
+	if (id < 0) {
+		(void)safe_close(r->pidfd);
+		free(r);
+	}
+	return id < 0 ? id : 0;
+}
+
 static int detach(struct plugin_inst *in, struct proc *p, bool owned, struct crio_spawned *out, crio_err *err)
 {
-	if (!owned) {
-		struct reaper *r = calloc(1, sizeof(*r));
-		int fd = r ? fcntl(p->pidfd, F_DUPFD_CLOEXEC, 3) : -1;
-		if (fd >= 0) {
-			r->pidfd = fd;
-			r->id = loop_watch(in->host->args.loop, fd, 1 /* EPOLLIN */, reap_child, r, err);
-		}
-		if (fd < 0 || r->id < 0) {
-			int e = r && fd < 0 ? err_errno(err, errno, "duplicate a pidfd") : r ? r->id : err_nomem(err);
-			(void)safe_close(fd);
-			free(r);
-			proc_kill(p);
-			return e;
-		}
+	int r = owned ? 0 : watch_child(in, p->pidfd, err);
+	if (r < 0) {
+		proc_kill(p);
+		return r;
 	}
 	out->pid = p->pid;
 	out->pidfd = p->pidfd;

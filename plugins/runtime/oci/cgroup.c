@@ -188,7 +188,19 @@ static size_t signal_dir(const char *dir, int sig, int depth)
 	return n;
 }
 
-size_t cgroups_signal(const struct cgroups *g, const char *path, int sig)
+void cgroups_thaw(const struct cgroups *g, const char *path)
+{
+	const char *mount = mount_of(g, "freezer");
+	auto_free char *file = NULL;
+
+	if (!mount || !path_is_safe(path))
+		return;
+	file = fmt("%s%s/%s", mount, path, g->v2 ? "cgroup.freeze" : "freezer.state");
+	if (file)
+		(void)file_write(file, g->v2 ? "0" : "THAWED");
+}
+
+static size_t signal_all(const struct cgroups *g, const char *path, int sig)
 {
 	if (!path_is_safe(path))
 		return 0;
@@ -210,6 +222,15 @@ size_t cgroups_signal(const struct cgroups *g, const char *path, int sig)
 			return n;
 	}
 	return 0;
+}
+
+size_t cgroups_signal(const struct cgroups *g, const char *path, int sig)
+{
+	size_t n = signal_all(g, path, sig);
+
+	if (n && sig == SIGKILL)
+		cgroups_thaw(g, path);
+	return n;
 }
 
 /* rmdir of a cgroup and those below it. 0, or the errno of the first that stays. */

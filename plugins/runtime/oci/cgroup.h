@@ -21,12 +21,14 @@ void cgroups_init(struct cgroups *g);
 void cgroups_release(struct cgroups *g);
 /* Makes the cgroup in every hierarchy, parents too, and adds the cgroup.procs files of it to `procs`. */
 int cgroups_make(const struct cgroups *g, const char *path, struct list *procs, const struct crio_host *h, crio_err *err);
-/* Signals every process in the cgroup and below. Returns how many there were. */
+/* Signals every process in the cgroup and below. SIGKILL also thaws it: frozen processes would not end. Returns how many there
+ * were. */
 size_t cgroups_signal(const struct cgroups *g, const char *path, int sig);
 /* Kills what is in it and removes it, within timeout_ns. True: it is gone. */
 bool cgroups_remove(const struct cgroups *g, const char *path, int64_t timeout_ns);
 /* The cgroup a process is in; NULL when it cannot be told or is the root. */
 char *cgroups_of(const struct cgroups *g, pid_t pid);
+void cgroups_thaw(const struct cgroups *g, const char *path);
 bool cgroups_frozen(const struct cgroups *g, const char *path);
 /* Times the kernel has killed a process of it for memory. */
 int64_t cgroups_oom_kills(const struct cgroups *g, const char *path);

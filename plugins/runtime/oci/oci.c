@@ -135,6 +135,9 @@ static int op_kill(void *self, crio_call *call, const struct crio_runtime_kill_a
 	if (r < 0 && r != -ESRCH)
 		return o->host->fail(err, CRIO_E_IO, "kill container '%s' (pid %d, signal %d): %s", c->id, (int)c->pid,
 				     args->signal, strerror(-r));
+	/* a paused container dies only once it is thawed */
+	if (args->signal == SIGKILL && c->cgroup && cgroups_frozen(&o->cgroups, c->cgroup))
+		cgroups_thaw(&o->cgroups, c->cgroup);
 	return 0;
 }
 

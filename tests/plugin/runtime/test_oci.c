@@ -415,6 +415,10 @@ static void pauses_and_updates(void **st)
 		rt_free_ char *f = path_fmt("/sys/fs/cgroup/memory/crio-test-rt/crio-%s/memory.limit_in_bytes", c.id);
 		assert_true(rt_file_has(f, "73400320", SEC));
 	}
+	/* killed while it is paused */
+	rt_ok(rt, plugin_runtime_pause(rt->in, rt->call, &a, &out, &rt->err));
+	rt_ok(rt, rt_kill(rt, c.id, SIGKILL));
+	assert_true(rt_event(rt, CRIO_EVENT_EXIT, c.id, 5 * SEC, NULL));
 	u.resources_json = "[1]";
 	assert_int_equal(plugin_runtime_update(rt->in, rt->call, &u, &out, &rt->err), CRIO_E_INVALID);
 	err_clear(&rt->err);
