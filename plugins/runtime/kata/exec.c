@@ -1,6 +1,6 @@
 /*
- * Exec: Exec, Start and Wait of the shim. The streams are fifos; they are carried to and from the caller's descriptors by the
- * thread that waits, exec_wait's.
+ * Exec: Exec, Start and Wait of the shim. The streams are fifos; they are carried to and from the caller's descriptors
+ * by the thread that waits, exec_wait's.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,9 +24,9 @@ struct flow {
 };
 
 struct exec {
-	struct exec *next;  /* mu */
-	int refs;           /* mu */
-	bool waiting;       /* mu: one exec_wait at a time */
+	struct exec *next; /* mu */
+	int refs;	   /* mu */
+	bool waiting;	   /* mu: one exec_wait at a time */
 	char id[40];
 	struct task *t;
 	bool tty;
@@ -39,8 +39,8 @@ struct exec {
 
 static void exec_free(struct exec *e)
 {
-	static const char *const names[] = { "stdin", "stdout", "stderr" };
-	struct flow *f[] = { &e->in, &e->out, &e->err };
+	static const char *const names[] = {"stdin", "stdout", "stderr"};
+	struct flow *f[] = {&e->in, &e->out, &e->err};
 
 	for (size_t i = 0; i < N_ELEMENTS(f); i++) {
 		auto_free char *p = task_fifo(e->t->k, e->t->id, e->id, names[i]);
@@ -141,7 +141,7 @@ static int exec_request(struct kata *k, crio_call *call, struct exec *e, const c
 {
 	auto_free char *in = task_fifo(k, e->t->id, e->id, "stdin"), *out = task_fifo(k, e->t->id, e->id, "stdout");
 	auto_free char *errp = task_fifo(k, e->t->id, e->id, "stderr");
-	struct pb q = { 0 }, any = { 0 };
+	struct pb q = {0}, any = {0};
 	int r;
 
 	pb_str(&q, 1, e->t->id);
@@ -157,9 +157,10 @@ static int exec_request(struct kata *k, crio_call *call, struct exec *e, const c
 	return r;
 }
 
-static int ref_call(struct kata *k, crio_call *call, struct exec *e, const char *method, struct reply *ret, crio_err *err)
+static int ref_call(struct kata *k, crio_call *call, struct exec *e, const char *method, struct reply *ret,
+		    crio_err *err)
 {
-	struct pb q = { 0 };
+	struct pb q = {0};
 
 	pb_str(&q, 1, e->t->id);
 	pb_str(&q, 2, e->id);
@@ -175,7 +176,7 @@ static struct exec *exec_new(struct kata *k, struct task *t)
 		return NULL;
 	e->refs = 1;
 	e->t = t;
-	e->in = e->out = e->err = (struct flow){ -1, -1, false };
+	e->in = e->out = e->err = (struct flow){-1, -1, false};
 	e->wait_fd = -1;
 	pthread_mutex_lock(&k->mu);
 	for (struct exec *x = k->execs; x; x = x->next)
@@ -193,8 +194,8 @@ static struct exec *exec_new(struct kata *k, struct task *t)
 static int exec_begin(struct kata *k, crio_call *call, struct exec *e, const struct crio_runtime_exec_args *args,
 		      struct crio_runtime_exec_out *out, crio_err *err)
 {
-	auto_reply struct reply reply = { 0 };
-	struct pb q = { 0 };
+	auto_reply struct reply reply = {0};
+	struct pb q = {0};
 	int r = exec_request(k, call, e, args->process_json, err);
 
 	if (r < 0)
@@ -213,14 +214,15 @@ static int exec_begin(struct kata *k, crio_call *call, struct exec *e, const str
 	return 0;
 }
 
-/* Did Start fail for the command's sake? Then it is an exec that was "not started", which the caller learns by waiting. */
+/* Did Start fail for the command's sake? Then it is an exec that was "not started", which the caller learns by waiting.
+ */
 static bool is_command_fault(int code)
 {
 	return code == CRIO_E_INTERNAL || code == CRIO_E_INVALID || code == CRIO_E_NOT_FOUND;
 }
 
-int kata_exec_start(void *self, crio_call *call, const struct crio_runtime_exec_args *args, struct crio_runtime_exec_out *out,
-		    crio_err *err)
+int kata_exec_start(void *self, crio_call *call, const struct crio_runtime_exec_args *args,
+		    struct crio_runtime_exec_out *out, crio_err *err)
 {
 	struct kata *k = self;
 	auto_task struct task *t = NULL;
@@ -235,11 +237,12 @@ int kata_exec_start(void *self, crio_call *call, const struct crio_runtime_exec_
 	if (task_exited(t))
 		return k->host->fail(err, CRIO_E_PRECONDITION, "exec in container '%s': it is not running", t->id);
 	if (strlen(str0(args->process_json)) > PROCESS_JSON_MAX || !json_is_object(str0(args->process_json)))
-		return k->host->fail(err, CRIO_E_INVALID, "exec in container '%s': the process is not a JSON object", t->id);
+		return k->host->fail(err, CRIO_E_INVALID, "exec in container '%s': the process is not a JSON object",
+				     t->id);
 	e = exec_new(k, t);
 	if (!e)
-		return k->host->fail(err, CRIO_E_EXHAUSTED, "exec in container '%s': no memory, or %d are running", t->id,
-				     EXECS_MAX);
+		return k->host->fail(err, CRIO_E_EXHAUSTED, "exec in container '%s': no memory, or %d are running",
+				     t->id, EXECS_MAX);
 	e->tty = args->tty;
 	if (exec_streams(e, args, &tty) < 0) {
 		r = k->host->fail(err, CRIO_E_IO, "exec in container '%s': streams: %s", t->id, strerror(errno));
@@ -322,7 +325,7 @@ static void flow_close(struct flow *f)
 /* The caller's input has ended: the process is to see that too. */
 static void end_input(struct kata *k, crio_call *call, struct exec *e)
 {
-	struct pb q = { 0 };
+	struct pb q = {0};
 
 	flow_close(&e->in);
 	pb_str(&q, 1, e->t->id);
@@ -333,7 +336,7 @@ static void end_input(struct kata *k, crio_call *call, struct exec *e)
 
 static struct pollfd flow_poll(const struct flow *f)
 {
-	struct pollfd p = { .fd = -1 };
+	struct pollfd p = {.fd = -1};
 
 	if (f->from >= 0 && (!f->ready || f->to < 0)) {
 		p.fd = f->from;
@@ -348,14 +351,14 @@ static struct pollfd flow_poll(const struct flow *f)
 /* One turn. Returns <0 when poll fails. */
 static int carry(struct kata *k, crio_call *call, struct exec *e, int timeout_ms)
 {
-	struct flow *f[] = { &e->in, &e->out, &e->err };
+	struct flow *f[] = {&e->in, &e->out, &e->err};
 	struct pollfd p[5];
 	int r;
 
 	for (size_t i = 0; i < 3; i++)
 		p[i] = flow_poll(f[i]);
-	p[3] = (struct pollfd){ .fd = e->done ? -1 : e->wait_fd, .events = POLLIN };
-	p[4] = (struct pollfd){ .fd = timeout_ms < 0 ? k->host->cancel_fd(call) : -1, .events = POLLIN };
+	p[3] = (struct pollfd){.fd = e->done ? -1 : e->wait_fd, .events = POLLIN};
+	p[4] = (struct pollfd){.fd = timeout_ms < 0 ? k->host->cancel_fd(call) : -1, .events = POLLIN};
 	if (timeout_ms < 0) {
 		int64_t left = k->host->deadline_ns(call) - k->host->now_ns();
 
@@ -410,8 +413,8 @@ static int exec_finish(struct kata *k, crio_call *call, struct exec *e, struct c
 	return 0;
 }
 
-int kata_exec_wait(void *self, crio_call *call, const struct crio_runtime_exec_ref *args, struct crio_runtime_exec_exit *out,
-		   crio_err *err)
+int kata_exec_wait(void *self, crio_call *call, const struct crio_runtime_exec_ref *args,
+		   struct crio_runtime_exec_exit *out, crio_err *err)
 {
 	struct kata *k = self;
 	struct exec *e = exec_get(k, args->exec_id);
@@ -419,8 +422,8 @@ int kata_exec_wait(void *self, crio_call *call, const struct crio_runtime_exec_r
 	int r = 0;
 
 	if (!e)
-		return k->host->fail(err, CRIO_E_NOT_FOUND, "exec '%s' of container '%s' is not there", str0(args->exec_id),
-				     str0(args->id));
+		return k->host->fail(err, CRIO_E_NOT_FOUND, "exec '%s' of container '%s' is not there",
+				     str0(args->exec_id), str0(args->id));
 	pthread_mutex_lock(&k->mu);
 	busy = e->waiting;
 	e->waiting = true;
@@ -431,10 +434,12 @@ int kata_exec_wait(void *self, crio_call *call, const struct crio_runtime_exec_r
 	}
 	while (!r && !e->done) {
 		if (k->host->cancelled(call))
-			r = k->host->fail(err, k->host->now_ns() >= k->host->deadline_ns(call) ? CRIO_E_DEADLINE : CRIO_E_CANCELLED,
-					  "wait for exec in container '%s'", e->t->id);
+			r = k->host->fail(
+			    err, k->host->now_ns() >= k->host->deadline_ns(call) ? CRIO_E_DEADLINE : CRIO_E_CANCELLED,
+			    "wait for exec in container '%s'", e->t->id);
 		else if (carry(k, call, e, -1) < 0)
-			r = k->host->fail(err, CRIO_E_IO, "wait for exec in container '%s': %s", e->t->id, strerror(errno));
+			r = k->host->fail(err, CRIO_E_IO, "wait for exec in container '%s': %s", e->t->id,
+					  strerror(errno));
 	}
 	if (!r)
 		r = exec_finish(k, call, e, out);
@@ -447,12 +452,12 @@ int kata_exec_wait(void *self, crio_call *call, const struct crio_runtime_exec_r
 	return r;
 }
 
-int kata_exec_kill(void *self, crio_call *call, const struct crio_runtime_exec_ref *args, struct crio_runtime_no_out *out,
-		   crio_err *err)
+int kata_exec_kill(void *self, crio_call *call, const struct crio_runtime_exec_ref *args,
+		   struct crio_runtime_no_out *out, crio_err *err)
 {
 	struct kata *k = self;
 	struct exec *e = exec_get(k, args->exec_id);
-	struct pb q = { 0 };
+	struct pb q = {0};
 	crio_err *why;
 	int r;
 
@@ -472,18 +477,18 @@ int kata_exec_kill(void *self, crio_call *call, const struct crio_runtime_exec_r
 	return 0;
 }
 
-int kata_exec_resize(void *self, crio_call *call, const struct crio_runtime_exec_ref *args, struct crio_runtime_no_out *out,
-		     crio_err *err)
+int kata_exec_resize(void *self, crio_call *call, const struct crio_runtime_exec_ref *args,
+		     struct crio_runtime_no_out *out, crio_err *err)
 {
 	struct kata *k = self;
 	struct exec *e = exec_get(k, args->exec_id);
-	struct pb q = { 0 };
+	struct pb q = {0};
 	int r;
 
 	(void)out;
 	if (!e)
-		return k->host->fail(err, CRIO_E_NOT_FOUND, "exec '%s' of container '%s' is not there", str0(args->exec_id),
-				     str0(args->id));
+		return k->host->fail(err, CRIO_E_NOT_FOUND, "exec '%s' of container '%s' is not there",
+				     str0(args->exec_id), str0(args->id));
 	pb_str(&q, 1, e->t->id);
 	pb_str(&q, 2, e->id);
 	pb_uint(&q, 3, args->width);

@@ -14,7 +14,7 @@ enum { SHIM_CREATED = 1, SHIM_RUNNING = 2, SHIM_STOPPED = 3, SHIM_PAUSED = 4, SH
 /* A request that names the container and nothing else. */
 static int id_call(struct task *t, crio_call *call, const char *method, struct reply *ret, crio_err *err)
 {
-	struct pb q = { 0 };
+	struct pb q = {0};
 
 	pb_str(&q, 1, t->id);
 	return ttrpc_call(t->k, call, t->address, method, &q, ret, err);
@@ -34,7 +34,7 @@ static void create_request(struct task *t, bool with_stdin, const struct crio_mo
 	pb_str(q, 2, t->bundle);
 	for (size_t i = 0; rootfs && i < rootfs->n; i++) {
 		const struct crio_mount_row *row = CRIO_ROW(crio_mount_row, *rootfs, i);
-		struct pb m = { 0 };
+		struct pb m = {0};
 
 		pb_str(&m, 1, row->type);
 		pb_str(&m, 2, row->source);
@@ -48,7 +48,7 @@ static void create_request(struct task *t, bool with_stdin, const struct crio_mo
 	pb_str(q, 6, out);
 	pb_str(q, 7, t->terminal ? "" : errp);
 	if (*config) {
-		struct pb any = { 0 }, options = { 0 };
+		struct pb any = {0}, options = {0};
 
 		pb_str(&options, 2, config);
 		pb_str(&any, 1, OPTIONS_TYPE);
@@ -57,12 +57,13 @@ static void create_request(struct task *t, bool with_stdin, const struct crio_mo
 	}
 }
 
-/* Ends and forgets the task on the shim's side, and the shim when that was its last. Best effort, also when the call is over. */
+/* Ends and forgets the task on the shim's side, and the shim when that was its last. Best effort, also when the call is
+ * over. */
 static void shim_forget(struct task *t, crio_call *call)
 {
 	struct kata *k = t->k;
 	crio_call *sub = k->host->cancelled(call) ? NULL : k->host->call_sub(call, CLEANUP_NS);
-	struct pb q = { 0 };
+	struct pb q = {0};
 	int r;
 
 	pb_str(&q, 1, t->id);
@@ -86,7 +87,8 @@ static void shim_forget(struct task *t, crio_call *call)
 
 static void remove_traces(struct task *t, crio_call *call)
 {
-	static const char *const names[] = { "log", "address", "shim.pid", "init.pid", "runtime", "options.json", "shim-binary-path" };
+	static const char *const names[] = {"log",     "address",      "shim.pid",	  "init.pid",
+					    "runtime", "options.json", "shim-binary-path"};
 
 	task_fifos_remove(t->k, t->id);
 	for (size_t i = 0; i < N_ELEMENTS(names); i++) {
@@ -101,8 +103,8 @@ static void remove_traces(struct task *t, crio_call *call)
 static int create(struct task *t, crio_call *call, bool with_stdin, const struct crio_mount_rows *rootfs, crio_err *err)
 {
 	struct kata *k = t->k;
-	auto_reply struct reply made = { 0 }, peer = { 0 };
-	struct pb q = { 0 };
+	auto_reply struct reply made = {0}, peer = {0};
+	struct pb q = {0};
 	int r = task_record(t, call, err);
 
 	if (r >= 0)
@@ -126,8 +128,8 @@ static int create(struct task *t, crio_call *call, bool with_stdin, const struct
 	return r < 0 ? r : task_watch(t, call, err);
 }
 
-static int create_task(struct task *t, crio_call *call, int64_t timeout_ns, bool with_stdin, const struct crio_mount_rows *rootfs,
-		       crio_err *err)
+static int create_task(struct task *t, crio_call *call, int64_t timeout_ns, bool with_stdin,
+		       const struct crio_mount_rows *rootfs, crio_err *err)
 {
 	struct kata *k = t->k;
 	crio_call *sub;
@@ -155,12 +157,14 @@ static int op_create(void *self, crio_call *call, const struct crio_runtime_crea
 {
 	struct kata *k = self;
 	auto_task struct task *t = NULL;
-	int64_t limit = args->timeout_ns > 0 ? args->timeout_ns : k->host->opt_int(k->in, "create_timeout") * NSEC_PER_MSEC;
+	int64_t limit =
+	    args->timeout_ns > 0 ? args->timeout_ns : k->host->opt_int(k->in, "create_timeout") * NSEC_PER_MSEC;
 	int r;
 
 	if (!id_is_good(args->id) || !path_is_good(args->bundle) || (*args->log_path && !path_is_good(args->log_path)))
-		return k->host->fail(err, CRIO_E_INVALID, "create container '%.140s': bad id, bundle '%s' or log path '%s'",
-				     str0(args->id), str0(args->bundle), str0(args->log_path));
+		return k->host->fail(err, CRIO_E_INVALID,
+				     "create container '%.140s': bad id, bundle '%s' or log path '%s'", str0(args->id),
+				     str0(args->bundle), str0(args->log_path));
 	t = task_new(k, args->id, args->bundle, args->log_path);
 	if (!t)
 		return k->host->fail(err, CRIO_E_NOMEM, "create container '%s': no memory", args->id);
@@ -199,8 +203,8 @@ static int start(struct task *t, crio_call *call, crio_err *err)
 	return 0;
 }
 
-static int op_start(void *self, crio_call *call, const struct crio_runtime_id_args *args, struct crio_runtime_no_out *out,
-		    crio_err *err)
+static int op_start(void *self, crio_call *call, const struct crio_runtime_id_args *args,
+		    struct crio_runtime_no_out *out, crio_err *err)
 {
 	auto_task struct task *t = NULL;
 	int r = task_need(self, args->id, &t, err);
@@ -220,11 +224,12 @@ static int op_sandbox_create(void *self, crio_call *call, const struct crio_runt
 	int r;
 
 	if (!id_is_good(args->id) || !path_is_good(args->bundle))
-		return k->host->fail(err, CRIO_E_INVALID, "create sandbox '%.140s': bad id or bundle '%s'", str0(args->id),
-				     str0(args->bundle));
+		return k->host->fail(err, CRIO_E_INVALID, "create sandbox '%.140s': bad id or bundle '%s'",
+				     str0(args->id), str0(args->bundle));
 	spec = fmt("%s/config.json", args->bundle);
 	if (!spec || access(spec, R_OK))
-		return k->host->fail(err, CRIO_E_PRECONDITION, "create sandbox '%s': %s: %s", args->id, str0(spec), strerror(errno));
+		return k->host->fail(err, CRIO_E_PRECONDITION, "create sandbox '%s': %s: %s", args->id, str0(spec),
+				     strerror(errno));
 	t = task_new(k, args->id, args->bundle, "");
 	if (!t)
 		return k->host->fail(err, CRIO_E_NOMEM, "create sandbox '%s': no memory", args->id);
@@ -255,7 +260,8 @@ static int op_del(void *self, crio_call *call, const struct crio_runtime_id_args
 		return k->host->fail(err, CRIO_E_INVALID, "delete container: bad id '%.140s'", str0(args->id));
 	t = task_get(k, args->id);
 	if (t && !args->force && !task_exited(t) && t->started)
-		return k->host->fail(err, CRIO_E_PRECONDITION, "delete container '%s': it is still running; stop it first", t->id);
+		return k->host->fail(err, CRIO_E_PRECONDITION,
+				     "delete container '%s': it is still running; stop it first", t->id);
 	if (!t)
 		t = task_from_record(k, call, args->id);
 	if (!t)
@@ -266,28 +272,29 @@ static int op_del(void *self, crio_call *call, const struct crio_runtime_id_args
 	return 0;
 }
 
-static int op_sandbox_stop(void *self, crio_call *call, const struct crio_runtime_id_args *args, struct crio_runtime_no_out *out,
-			   crio_err *err)
+static int op_sandbox_stop(void *self, crio_call *call, const struct crio_runtime_id_args *args,
+			   struct crio_runtime_no_out *out, crio_err *err)
 {
-	struct crio_runtime_id_args all = { .size = sizeof(all), .id = args->id, .force = 1 };
+	struct crio_runtime_id_args all = {.size = sizeof(all), .id = args->id, .force = 1};
 
 	return op_del(self, call, &all, out, err);
 }
 
 /* ---- control */
 
-static int op_kill(void *self, crio_call *call, const struct crio_runtime_kill_args *args, struct crio_runtime_no_out *out,
-		   crio_err *err)
+static int op_kill(void *self, crio_call *call, const struct crio_runtime_kill_args *args,
+		   struct crio_runtime_no_out *out, crio_err *err)
 {
 	struct kata *k = self;
 	auto_task struct task *t = task_get(k, args->id);
-	struct pb q = { 0 };
+	struct pb q = {0};
 	crio_err *why;
 	int r;
 
 	(void)out;
 	if (args->signal < 0 || args->signal > SIGRTMAX)
-		return k->host->fail(err, CRIO_E_INVALID, "kill container '%s': bad signal %d", str0(args->id), args->signal);
+		return k->host->fail(err, CRIO_E_INVALID, "kill container '%s': bad signal %d", str0(args->id),
+				     args->signal);
 	if (!t || task_exited(t))
 		return 0;
 	pb_str(&q, 1, t->id);
@@ -325,7 +332,7 @@ static void fill_stopped(struct task *t, struct crio_runtime_state_out *out)
 
 static int state_of(struct task *t, crio_call *call, struct crio_runtime_state_out *out, bool emit, crio_err *err)
 {
-	auto_reply struct reply r = { 0 };
+	auto_reply struct reply r = {0};
 	struct kata *k = t->k;
 	crio_err *why;
 	uint64_t code;
@@ -357,7 +364,8 @@ static int state_of(struct task *t, crio_call *call, struct crio_runtime_state_o
 			fill_stopped(t, out);
 			return 0;
 		default:
-			return k->host->fail(err, CRIO_E_CORRUPT, "state of container '%s': the shim named none it could have", t->id);
+			return k->host->fail(err, CRIO_E_CORRUPT,
+					     "state of container '%s': the shim named none it could have", t->id);
 		}
 		out->pid = (int32_t)pb_get_uint(r.p, r.n, 3);
 		return 0;
@@ -366,8 +374,8 @@ static int state_of(struct task *t, crio_call *call, struct crio_runtime_state_o
 	return 0;
 }
 
-static int op_state(void *self, crio_call *call, const struct crio_runtime_id_args *args, struct crio_runtime_state_out *out,
-		    crio_err *err)
+static int op_state(void *self, crio_call *call, const struct crio_runtime_id_args *args,
+		    struct crio_runtime_state_out *out, crio_err *err)
 {
 	auto_task struct task *t = NULL;
 	int r = task_need(self, args->id, &t, err);
@@ -379,7 +387,8 @@ static int op_state(void *self, crio_call *call, const struct crio_runtime_id_ar
 static struct task *task_from_bundle(struct kata *k, const struct crio_runtime_reconnect_args *a)
 {
 	struct task *t = path_is_good(a->bundle) ? task_new(k, a->id, a->bundle, "") : NULL;
-	auto_free char *path = t ? fmt("%s/address", t->bundle) : NULL, *text = path ? file_read(path, 512, NULL) : NULL;
+	auto_free char *path = t ? fmt("%s/address", t->bundle) : NULL,
+		       *text = path ? file_read(path, 512, NULL) : NULL;
 
 	if (!t)
 		return NULL;
@@ -408,13 +417,15 @@ static int op_reconnect(void *self, crio_call *call, const struct crio_runtime_r
 	if (!t)
 		t = task_from_bundle(k, args);
 	if (!t)
-		return k->host->fail(err, CRIO_E_NOT_FOUND, "reconnect to container '%s': nothing is known of its shim", args->id);
+		return k->host->fail(err, CRIO_E_NOT_FOUND, "reconnect to container '%s': nothing is known of its shim",
+				     args->id);
 	t->pid = args->pid;
 	t->start = args->start_time ? args->start_time : UINT64_MAX;
 	t->shim_pid = args->monitor_pid;
 	t->shim_start = args->monitor_start_time;
 	if (!task_add(t))
-		return k->host->fail(err, CRIO_E_ABORTED, "reconnect to container '%s': done by another call", args->id);
+		return k->host->fail(err, CRIO_E_ABORTED, "reconnect to container '%s': done by another call",
+				     args->id);
 	r = task_fifos_open(t, err);
 	if (r >= 0) {
 		crio_err *why = k->host->err_new();
@@ -448,19 +459,20 @@ static int op_reconnect(void *self, crio_call *call, const struct crio_runtime_r
 	return r;
 }
 
-static int op_update(void *self, crio_call *call, const struct crio_runtime_update_args *args, struct crio_runtime_no_out *out,
-		     crio_err *err)
+static int op_update(void *self, crio_call *call, const struct crio_runtime_update_args *args,
+		     struct crio_runtime_no_out *out, crio_err *err)
 {
 	struct kata *k = self;
 	auto_task struct task *t = NULL;
-	struct pb q = { 0 }, any = { 0 };
+	struct pb q = {0}, any = {0};
 	int r = task_need(k, args->id, &t, err);
 
 	(void)out;
 	if (r < 0)
 		return r;
 	if (!json_is_object(str0(args->resources_json)))
-		return k->host->fail(err, CRIO_E_INVALID, "update container '%s': the resources are not a JSON object", t->id);
+		return k->host->fail(err, CRIO_E_INVALID, "update container '%s': the resources are not a JSON object",
+				     t->id);
 	pb_str(&q, 1, t->id);
 	pb_str(&any, 1, RESOURCES_TYPE);
 	pb_str(&any, 2, args->resources_json);
@@ -482,26 +494,26 @@ static int simple(struct kata *k, crio_call *call, const char *id, const char *m
 	return r < 0 ? k->host->wrap(err, "container '%s'", t->id) : 0;
 }
 
-static int op_pause(void *self, crio_call *call, const struct crio_runtime_id_args *args, struct crio_runtime_no_out *out,
-		    crio_err *err)
+static int op_pause(void *self, crio_call *call, const struct crio_runtime_id_args *args,
+		    struct crio_runtime_no_out *out, crio_err *err)
 {
 	(void)out;
 	return simple(self, call, args->id, "Pause", err);
 }
 
-static int op_resume(void *self, crio_call *call, const struct crio_runtime_id_args *args, struct crio_runtime_no_out *out,
-		     crio_err *err)
+static int op_resume(void *self, crio_call *call, const struct crio_runtime_id_args *args,
+		     struct crio_runtime_no_out *out, crio_err *err)
 {
 	(void)out;
 	return simple(self, call, args->id, "Resume", err);
 }
 
-static int op_resize(void *self, crio_call *call, const struct crio_runtime_resize_args *args, struct crio_runtime_no_out *out,
-		     crio_err *err)
+static int op_resize(void *self, crio_call *call, const struct crio_runtime_resize_args *args,
+		     struct crio_runtime_no_out *out, crio_err *err)
 {
 	struct kata *k = self;
 	auto_task struct task *t = NULL;
-	struct pb q = { 0 };
+	struct pb q = {0};
 	int r = task_need(k, args->id, &t, err);
 
 	(void)out;
@@ -513,8 +525,8 @@ static int op_resize(void *self, crio_call *call, const struct crio_runtime_resi
 	return ttrpc_call(k, call, t->address, "ResizePty", &q, NULL, err);
 }
 
-static int op_reopen_log(void *self, crio_call *call, const struct crio_runtime_id_args *args, struct crio_runtime_no_out *out,
-			 crio_err *err)
+static int op_reopen_log(void *self, crio_call *call, const struct crio_runtime_id_args *args,
+			 struct crio_runtime_no_out *out, crio_err *err)
 {
 	struct kata *k = self;
 	auto_task struct task *t = NULL;
@@ -559,7 +571,9 @@ static int op_probe_monitor(void *self, crio_call *call, const struct crio_runti
 	pthread_mutex_lock(&k->mu);
 	r = t->shim_died && !t->exited;
 	pthread_mutex_unlock(&k->mu);
-	return r ? k->host->fail(err, CRIO_E_UNAVAILABLE, "the shim (pid %d) of container '%s' has died", (int)t->shim_pid, t->id) : 0;
+	return r ? k->host->fail(err, CRIO_E_UNAVAILABLE, "the shim (pid %d) of container '%s' has died",
+				 (int)t->shim_pid, t->id)
+		 : 0;
 }
 
 /* ---- the instance */
@@ -624,7 +638,8 @@ static bool name_is_good(const char *path)
 	if (strncmp(base, prefix, sizeof(prefix) - 1) != 0)
 		return false;
 	base += sizeof(prefix) - 1;
-	return *base && strspn(base, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-") == strlen(base);
+	return *base &&
+	       strspn(base, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-") == strlen(base);
 }
 
 static int kata_check(void *self, crio_call *call, crio_err *err)
@@ -634,61 +649,63 @@ static int kata_check(void *self, crio_call *call, crio_err *err)
 
 	(void)call;
 	if (!name_is_good(k->path))
-		return k->host->fail(err, CRIO_E_INVALID,
-				     "runtime_path '%s': a runtime of type vm is named containerd-shim-NAME (letters, digits, + and -)",
-				     k->path);
+		return k->host->fail(
+		    err, CRIO_E_INVALID,
+		    "runtime_path '%s': a runtime of type vm is named containerd-shim-NAME (letters, digits, + and -)",
+		    k->path);
 	if (access(k->path, X_OK) || k->path[0] != '/')
-		return k->host->fail(err, CRIO_E_NOT_FOUND, "shim '%s' cannot be run: install it or set runtime_path", k->path);
+		return k->host->fail(err, CRIO_E_NOT_FOUND, "shim '%s' cannot be run: install it or set runtime_path",
+				     k->path);
 	if (*config && access(config, R_OK))
 		return k->host->fail(err, CRIO_E_NOT_FOUND, "runtime_config_path %s: %s", config, strerror(errno));
 	return 0;
 }
 
 static const struct crio_runtime_ops ops = {
-	.sandbox_create = op_sandbox_create,
-	.sandbox_stop = op_sandbox_stop,
-	.create = op_create,
-	.start = op_start,
-	.kill = op_kill,
-	.del = op_del,
-	.state = op_state,
-	.reconnect = op_reconnect,
-	.exec_start = kata_exec_start,
-	.exec_wait = kata_exec_wait,
-	.exec_kill = kata_exec_kill,
-	.exec_resize = kata_exec_resize,
-	.resize = op_resize,
-	.reopen_log = op_reopen_log,
-	.update = op_update,
-	.pause = op_pause,
-	.resume = op_resume,
-	.features = op_features,
-	.probe_monitor = op_probe_monitor,
+    .sandbox_create = op_sandbox_create,
+    .sandbox_stop = op_sandbox_stop,
+    .create = op_create,
+    .start = op_start,
+    .kill = op_kill,
+    .del = op_del,
+    .state = op_state,
+    .reconnect = op_reconnect,
+    .exec_start = kata_exec_start,
+    .exec_wait = kata_exec_wait,
+    .exec_kill = kata_exec_kill,
+    .exec_resize = kata_exec_resize,
+    .resize = op_resize,
+    .reopen_log = op_reopen_log,
+    .update = op_update,
+    .pause = op_pause,
+    .resume = op_resume,
+    .features = op_features,
+    .probe_monitor = op_probe_monitor,
 };
 
-#define OPT(type_, name_, dflt_, help_, min_, max_)                                                                     \
-	{                                                                                                               \
-		.size = sizeof(struct crio_option), .type = (type_), .name = (name_), .dflt = (dflt_), .help = (help_), \
-		.min = (min_), .max = (max_)                                                                            \
+#define OPT(type_, name_, dflt_, help_, min_, max_)                                                                    \
+	{                                                                                                              \
+		.size = sizeof(struct crio_option), .type = (type_), .name = (name_), .dflt = (dflt_),                 \
+		.help = (help_), .min = (min_), .max = (max_)                                                          \
 	}
 static const struct crio_option options[] = {
-	OPT(CRIO_OPT_STR, "path", "containerd-shim-kata-v2", "shim program; a bare name is looked up in PATH", 0, 0),
-	OPT(CRIO_OPT_STR, "root", "", "directory for the fifos, as <root>/crio/fifo; empty: /run", 0, 0),
-	OPT(CRIO_OPT_STR, "config_path", "", "configuration file given to the shim", 0, 0),
-	OPT(CRIO_OPT_MS, "create_timeout", "240s", "longest time for creating a container", 1, 3600000),
+    OPT(CRIO_OPT_STR, "path", "containerd-shim-kata-v2", "shim program; a bare name is looked up in PATH", 0, 0),
+    OPT(CRIO_OPT_STR, "root", "", "directory for the fifos, as <root>/crio/fifo; empty: /run", 0, 0),
+    OPT(CRIO_OPT_STR, "config_path", "", "configuration file given to the shim", 0, 0),
+    OPT(CRIO_OPT_MS, "create_timeout", "240s", "longest time for creating a container", 1, 3600000),
 };
 
 static const struct crio_plugin plugin = {
-	CRIO_PLUGIN_HEAD(CRIO_KIND_RUNTIME, CRIO_THREADS_PARALLEL, ops),
-	.caps = CRIO_RUNTIME_CAP_EXEC_TTY | CRIO_RUNTIME_CAP_UPDATE | CRIO_RUNTIME_CAP_PAUSE | CRIO_RUNTIME_CAP_HOST_NETNS,
-	.name = "kata",
-	.version = VERSION,
-	.summary = "runtimes of type vm: any containerd shim v2, such as Kata Containers",
-	.options = options,
-	.options_n = N_ELEMENTS(options),
-	.open = kata_open,
-	.close = kata_close,
-	.check = kata_check,
+    CRIO_PLUGIN_HEAD(CRIO_KIND_RUNTIME, CRIO_THREADS_PARALLEL, ops),
+    .caps = CRIO_RUNTIME_CAP_EXEC_TTY | CRIO_RUNTIME_CAP_UPDATE | CRIO_RUNTIME_CAP_PAUSE | CRIO_RUNTIME_CAP_HOST_NETNS,
+    .name = "kata",
+    .version = VERSION,
+    .summary = "runtimes of type vm: any containerd shim v2, such as Kata Containers",
+    .options = options,
+    .options_n = N_ELEMENTS(options),
+    .open = kata_open,
+    .close = kata_close,
+    .check = kata_check,
 };
 
 CRIO_PLUGIN_REGISTER(kata, plugin)

@@ -1,7 +1,7 @@
 /*
- * kata.h: the runtime of type vm: containers behind a containerd shim v2. A shim is a program of its own, one for each pod,
- * that is asked over ttrpc on a unix socket to create, start, exec, kill and delete; standard streams go through fifos. The
- * shim decides by the container's annotations which pod's shim serves it.
+ * kata.h: the runtime of type vm: containers behind a containerd shim v2. A shim is a program of its own, one for each
+ * pod, that is asked over ttrpc on a unix socket to create, start, exec, kill and delete; standard streams go through
+ * fifos. The shim decides by the container's annotations which pod's shim serves it.
  *
  * Every request has a connection of its own: a request that hangs holds up nobody else. One Wait request stays open for
  * each container; its answer is the exit.
@@ -16,26 +16,28 @@
 #include "plugins/runtime/oci/json.h"
 #include "plugins/runtime/oci/util.h"
 
-#define TTRPC_MAX (4u << 20)           /* of a message, as the protocol has it */
+#define TTRPC_MAX (4u << 20) /* of a message, as the protocol has it */
 #define CLEANUP_NS (10 * NSEC_PER_SEC)
-#define SHIM_NAMESPACE "default"       /* CRI-O's, so that either daemon finds the other's */
+#define SHIM_NAMESPACE "default" /* CRI-O's, so that either daemon finds the other's */
 
 struct kata;
 
 /* ---- ttrpc.c */
 struct reply {
-	uint8_t *p;     /* frames as they come in; the payload after ttrpc_take */
+	uint8_t *p; /* frames as they come in; the payload after ttrpc_take */
 	size_t n, cap;
 };
 void reply_release(struct reply *r);
 #define auto_reply __attribute__((cleanup(reply_release)))
-/* One request of the task service and its answer. call NULL: 3 s for each step, for undoing. NOT_FOUND and so on as the shim says; UNAVAILABLE: no shim there. */
-int ttrpc_call(struct kata *k, crio_call *call, const char *address, const char *method, struct pb *request, struct reply *ret,
-	       crio_err *err);
+/* One request of the task service and its answer. call NULL: 3 s for each step, for undoing. NOT_FOUND and so on as the
+ * shim says; UNAVAILABLE: no shim there. */
+int ttrpc_call(struct kata *k, crio_call *call, const char *address, const char *method, struct pb *request,
+	       struct reply *ret, crio_err *err);
 /* Sends the request and leaves the answer to be read from the descriptor returned. */
-int ttrpc_send(struct kata *k, crio_call *call, const char *address, const char *method, struct pb *request, crio_err *err);
-/* Reads what has come. 1: the whole answer is in r (payload); 0: more to come; negative: the shim's error, or UNAVAILABLE when
- * the connection ended. Never blocks. */
+int ttrpc_send(struct kata *k, crio_call *call, const char *address, const char *method, struct pb *request,
+	       crio_err *err);
+/* Reads what has come. 1: the whole answer is in r (payload); 0: more to come; negative: the shim's error, or
+ * UNAVAILABLE when the connection ended. Never blocks. */
 int ttrpc_take(struct kata *k, int fd, struct reply *r, crio_err *err);
 
 /* ---- stream.c: from fifos to CRI log files, on a thread of the instance */
@@ -51,8 +53,8 @@ int streams_add(struct kata *k, int fd, const char *stream, struct log_file *l, 
 void streams_drop(struct kata *k, struct log_file *l);
 
 struct task {
-	struct task *next;  /* mu */
-	int refs;           /* mu */
+	struct task *next; /* mu */
+	int refs;	   /* mu */
 	struct kata *k;
 	char id[132];
 	bool sandbox;
@@ -61,7 +63,7 @@ struct task {
 	struct log_file *log;
 	bool terminal;
 	int64_t log_size_max;
-	int stdin_fd;       /* keeps the fifo open */
+	int stdin_fd; /* keeps the fifo open */
 	pid_t pid, shim_pid;
 	uint64_t start, shim_start;
 	/* the open Wait; only the callback reads it once the watch is on */
@@ -79,13 +81,13 @@ struct exec;
 struct kata {
 	const struct crio_host *host;
 	crio_instance *in;
-	char *path;         /* of the shim */
+	char *path; /* of the shim */
 	char *fifo_root;
 	pthread_mutex_t mu;
 	struct task *tasks; /* mu */
 	struct exec *execs; /* mu */
-	uint64_t seq;       /* mu */
-	char *version;      /* mu */
+	uint64_t seq;	    /* mu */
+	char *version;	    /* mu */
 	struct streams *streams;
 };
 
@@ -122,14 +124,14 @@ void shim_delete(struct kata *k, crio_call *call, struct task *t);
 int shim_version(struct kata *k, crio_call *call, char **ret, crio_err *err);
 
 /* ---- exec.c */
-int kata_exec_start(void *self, crio_call *call, const struct crio_runtime_exec_args *args, struct crio_runtime_exec_out *out,
-		    crio_err *err);
-int kata_exec_wait(void *self, crio_call *call, const struct crio_runtime_exec_ref *args, struct crio_runtime_exec_exit *out,
-		   crio_err *err);
-int kata_exec_kill(void *self, crio_call *call, const struct crio_runtime_exec_ref *args, struct crio_runtime_no_out *out,
-		   crio_err *err);
-int kata_exec_resize(void *self, crio_call *call, const struct crio_runtime_exec_ref *args, struct crio_runtime_no_out *out,
-		     crio_err *err);
+int kata_exec_start(void *self, crio_call *call, const struct crio_runtime_exec_args *args,
+		    struct crio_runtime_exec_out *out, crio_err *err);
+int kata_exec_wait(void *self, crio_call *call, const struct crio_runtime_exec_ref *args,
+		   struct crio_runtime_exec_exit *out, crio_err *err);
+int kata_exec_kill(void *self, crio_call *call, const struct crio_runtime_exec_ref *args,
+		   struct crio_runtime_no_out *out, crio_err *err);
+int kata_exec_resize(void *self, crio_call *call, const struct crio_runtime_exec_ref *args,
+		     struct crio_runtime_no_out *out, crio_err *err);
 void kata_exec_close_all(struct kata *k);
 
 #endif

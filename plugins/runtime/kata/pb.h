@@ -1,6 +1,6 @@
 /*
- * pb.h: as much of the protocol buffers wire format as the shim's task service needs: strings, bytes, varints and nested
- * messages. An encoder's failed allocation sticks; a decoder reads untrusted bytes and never leaves them.
+ * pb.h: as much of the protocol buffers wire format as the shim's task service needs: strings, bytes, varints and
+ * nested messages. An encoder's failed allocation sticks; a decoder reads untrusted bytes and never leaves them.
  */
 #ifndef KATA_PB_H
 #define KATA_PB_H
@@ -29,7 +29,7 @@ struct pb_field {
 	unsigned wire; /* 0 varint, 1 64 bits, 2 bytes, 5 32 bits */
 	uint64_t v;    /* wire 0, 1, 5 */
 	const uint8_t *p;
-	size_t n;      /* wire 2 */
+	size_t n; /* wire 2 */
 };
 /* The next field of the n bytes at p, advancing both. False at the end and at a fault; *bad tells which. */
 bool pb_next(const uint8_t **p, size_t *n, struct pb_field *f, bool *bad);

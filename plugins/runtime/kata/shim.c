@@ -19,7 +19,8 @@ static void argv_env(struct kata *k, struct task *t, struct list *argv, struct l
 	list_add(argv, "-address"), list_add(argv, "");
 	list_add(argv, "-publish-binary"), list_add(argv, publish ? publish : "/bin/true");
 	list_add(argv, "-id"), list_add(argv, t->id);
-	list_addf(env, "PATH=%s", path && *path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+	list_addf(env, "PATH=%s",
+		  path && *path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 	list_add(env, "TTRPC_ADDRESS=");
 	list_add(env, "MAX_SHIM_VERSION=2");
 	list_add(env, "GOMAXPROCS=2");
@@ -39,15 +40,18 @@ static char *parse_address(struct kata *k, const char *text, crio_err *err)
 	} else {
 		address = json_find_str(text, "address");
 		protocol = json_find_str(text, "protocol");
-		if (!json_find_int(text, "version", &version) || version != 2 || (protocol && strcmp(protocol, "ttrpc") != 0)) {
+		if (!json_find_int(text, "version", &version) || version != 2 ||
+		    (protocol && strcmp(protocol, "ttrpc") != 0)) {
 			free(address);
-			(void)k->host->fail(err, CRIO_E_UNSUPPORTED, "shim %s speaks version %lld over %s; 2 over ttrpc is needed",
-					    k->path, (long long)version, str0(protocol));
+			(void)k->host->fail(err, CRIO_E_UNSUPPORTED,
+					    "shim %s speaks version %lld over %s; 2 over ttrpc is needed", k->path,
+					    (long long)version, str0(protocol));
 			return NULL;
 		}
 	}
 	if (!address || (strncmp(address, "unix://", 7) != 0 && *address != '/')) {
-		(void)k->host->fail(err, CRIO_E_CORRUPT, "shim %s start printed no address: '%.200s'", k->path, str0(address));
+		(void)k->host->fail(err, CRIO_E_CORRUPT, "shim %s start printed no address: '%.200s'", k->path,
+				    str0(address));
 		free(address);
 		return NULL;
 	}
@@ -56,9 +60,9 @@ static char *parse_address(struct kata *k, const char *text, crio_err *err)
 
 int shim_start(struct kata *k, crio_call *call, struct task *t, crio_err *err)
 {
-	auto_list struct list argv = { 0 }, env = { 0 };
+	auto_list struct list argv = {0}, env = {0};
 	auto_free char *log = fmt("%s/log", t->bundle);
-	struct crio_spawned got = { .size = sizeof(got), .pidfd = -1 };
+	struct crio_spawned got = {.size = sizeof(got), .pidfd = -1};
 	char *address;
 	int r;
 
@@ -72,9 +76,18 @@ int shim_start(struct kata *k, crio_call *call, struct task *t, crio_err *err)
 	list_add(&argv, "start");
 	if (!log || argv.oom || env.oom)
 		return k->host->fail(err, CRIO_E_NOMEM, "start shim %s: no memory", k->path);
-	struct crio_spawn s = { .size = sizeof(s), .flags = CRIO_SPAWN_CAPTURE, .path = k->path, .argv = list_view(&argv),
-				.env = list_view(&env), .cwd = t->bundle, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1,
-				.netns_fd = -1, .stdout_limit = WORDS_MAX, .stderr_limit = WORDS_MAX };
+	struct crio_spawn s = {.size = sizeof(s),
+			       .flags = CRIO_SPAWN_CAPTURE,
+			       .path = k->path,
+			       .argv = list_view(&argv),
+			       .env = list_view(&env),
+			       .cwd = t->bundle,
+			       .stdin_fd = -1,
+			       .stdout_fd = -1,
+			       .stderr_fd = -1,
+			       .netns_fd = -1,
+			       .stdout_limit = WORDS_MAX,
+			       .stderr_limit = WORDS_MAX};
 	r = k->host->spawn(k->in, call, &s, &got, err);
 	if (r < 0)
 		return k->host->wrap(err, "start shim %s", k->path);
@@ -83,7 +96,8 @@ int shim_start(struct kata *k, crio_call *call, struct task *t, crio_err *err)
 
 		if (words)
 			tidy(words);
-		return k->host->fail(err, CRIO_E_INTERNAL, "shim %s start ended with %d: %s", k->path, got.exit_code, str0(words));
+		return k->host->fail(err, CRIO_E_INTERNAL, "shim %s start ended with %d: %s", k->path, got.exit_code,
+				     str0(words));
 	}
 	address = parse_address(k, str0(got.out.p), err);
 	if (!address)
@@ -95,17 +109,24 @@ int shim_start(struct kata *k, crio_call *call, struct task *t, crio_err *err)
 
 void shim_delete(struct kata *k, crio_call *call, struct task *t)
 {
-	auto_list struct list argv = { 0 }, env = { 0 };
-	struct crio_spawned got = { .size = sizeof(got), .pidfd = -1 };
+	auto_list struct list argv = {0}, env = {0};
+	struct crio_spawned got = {.size = sizeof(got), .pidfd = -1};
 
 	argv_env(k, t, &argv, &env);
 	list_add(&argv, "-bundle"), list_add(&argv, t->bundle);
 	list_add(&argv, "delete");
 	if (argv.oom || env.oom || access(t->bundle, F_OK))
 		return;
-	struct crio_spawn s = { .size = sizeof(s), .flags = CRIO_SPAWN_DETACHED, .path = k->path, .argv = list_view(&argv),
-				.env = list_view(&env), .cwd = t->bundle, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1,
-				.netns_fd = -1 };
+	struct crio_spawn s = {.size = sizeof(s),
+			       .flags = CRIO_SPAWN_DETACHED,
+			       .path = k->path,
+			       .argv = list_view(&argv),
+			       .env = list_view(&env),
+			       .cwd = t->bundle,
+			       .stdin_fd = -1,
+			       .stdout_fd = -1,
+			       .stderr_fd = -1,
+			       .netns_fd = -1};
 	if (k->host->spawn(k->in, call, &s, &got, NULL) < 0)
 		return;
 	if (!fd_wait(got.pidfd, POLLIN, CLEANUP_NS)) {
@@ -117,8 +138,8 @@ void shim_delete(struct kata *k, crio_call *call, struct task *t)
 
 int shim_version(struct kata *k, crio_call *call, char **ret, crio_err *err)
 {
-	auto_list struct list argv = { 0 }, env = { 0 };
-	struct crio_spawned got = { .size = sizeof(got), .pidfd = -1 };
+	auto_list struct list argv = {0}, env = {0};
+	struct crio_spawned got = {.size = sizeof(got), .pidfd = -1};
 	const char *v;
 	int r;
 
@@ -127,9 +148,17 @@ int shim_version(struct kata *k, crio_call *call, char **ret, crio_err *err)
 	list_add(&env, "PATH=/usr/sbin:/usr/bin:/sbin:/bin");
 	if (argv.oom || env.oom)
 		return k->host->fail(err, CRIO_E_NOMEM, "no memory");
-	struct crio_spawn s = { .size = sizeof(s), .flags = CRIO_SPAWN_CAPTURE, .path = k->path, .argv = list_view(&argv),
-				.env = list_view(&env), .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .netns_fd = -1,
-				.stdout_limit = WORDS_MAX, .stderr_limit = WORDS_MAX };
+	struct crio_spawn s = {.size = sizeof(s),
+			       .flags = CRIO_SPAWN_CAPTURE,
+			       .path = k->path,
+			       .argv = list_view(&argv),
+			       .env = list_view(&env),
+			       .stdin_fd = -1,
+			       .stdout_fd = -1,
+			       .stderr_fd = -1,
+			       .netns_fd = -1,
+			       .stdout_limit = WORDS_MAX,
+			       .stderr_limit = WORDS_MAX};
 	r = k->host->spawn(k->in, call, &s, &got, err);
 	if (r < 0)
 		return k->host->wrap(err, "version of %s", k->path);

@@ -1,6 +1,6 @@
 /*
- * Standard streams: one thread for the instance reads all fifos and writes CRI log lines, "<time> <stream> <F|P> <text>". A
- * slow disk holds up this thread and so the containers' output, and nothing else.
+ * Standard streams: one thread for the instance reads all fifos and writes CRI log lines, "<time> <stream> <F|P>
+ * <text>". A slow disk holds up this thread and so the containers' output, and nothing else.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -110,9 +110,9 @@ static void log_line(struct log_file *l, const char *name, const char *p, size_t
 	h = snprintf(head, sizeof(head), "%s.%09ld+00:00 %s %c ", date, ts.tv_nsec, name, whole ? 'F' : 'P');
 	if (l->size_max > 0 && l->size + h + (int64_t)n + 1 > l->size_max && l->size)
 		(void)open_log(l, O_TRUNC);
-	v[0] = (struct iovec){ head, (size_t)h };
-	v[1] = (struct iovec){ (void *)(uintptr_t)p, n };
-	v[2] = (struct iovec){ (void *)(uintptr_t)"\n", 1 };
+	v[0] = (struct iovec){head, (size_t)h};
+	v[1] = (struct iovec){(void *)(uintptr_t)p, n};
+	v[2] = (struct iovec){(void *)(uintptr_t) "\n", 1};
 	ssize_t w = writev(l->fd, v, 3);
 	if (w > 0)
 		l->size += w;
@@ -206,7 +206,7 @@ static void *pump(void *arg)
 int streams_open(struct kata *k, crio_err *err)
 {
 	struct streams *s = calloc(1, sizeof(*s));
-	struct epoll_event e = { .events = EPOLLIN };
+	struct epoll_event e = {.events = EPOLLIN};
 	int r;
 
 	if (!s)
@@ -252,7 +252,7 @@ int streams_add(struct kata *k, int fd, const char *name, struct log_file *l, cr
 {
 	struct streams *s = k->streams;
 	struct stream *st = calloc(1, sizeof(*st));
-	struct epoll_event e = { .events = EPOLLIN, .data.fd = fd };
+	struct epoll_event e = {.events = EPOLLIN, .data.fd = fd};
 	int r = 0;
 
 	if (!st) {

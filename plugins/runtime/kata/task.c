@@ -114,8 +114,8 @@ int task_need(struct kata *k, const char *id, struct task **ret, crio_err *err)
 {
 	*ret = task_get(k, id);
 	if (!*ret)
-		return k->host->fail(err, CRIO_E_NOT_FOUND, "container '%s' is not one of runtime handler '%s'", str0(id),
-				     k->host->instance_name(k->in));
+		return k->host->fail(err, CRIO_E_NOT_FOUND, "container '%s' is not one of runtime handler '%s'",
+				     str0(id), k->host->instance_name(k->in));
 	return 0;
 }
 
@@ -148,7 +148,7 @@ static int make_dirs(const char *path)
 
 int task_fifos_make(struct task *t, bool with_stdin, crio_err *err)
 {
-	static const char *const names[] = { "stdout", "stderr", "stdin" };
+	static const char *const names[] = {"stdout", "stderr", "stdin"};
 	struct kata *k = t->k;
 	auto_free char *dir = fmt("%s/%s", k->fifo_root, t->id);
 	int r = dir ? make_dirs(dir) : -ENOMEM;
@@ -168,7 +168,7 @@ int task_fifos_make(struct task *t, bool with_stdin, crio_err *err)
 /* Opens what there is for reading, and stdin so that it does not end. */
 int task_fifos_open(struct task *t, crio_err *err)
 {
-	static const char *const names[] = { "stdout", "stderr" };
+	static const char *const names[] = {"stdout", "stderr"};
 	struct kata *k = t->k;
 	auto_free char *in = task_fifo(k, t->id, "", "stdin"), *shim_log = fmt("%s/log", t->bundle);
 	int fd, r;
@@ -195,7 +195,7 @@ int task_fifos_open(struct task *t, crio_err *err)
 
 void task_fifos_remove(struct kata *k, const char *id)
 {
-	static const char *const names[] = { "stdout", "stderr", "stdin" };
+	static const char *const names[] = {"stdout", "stderr", "stdin"};
 	auto_free char *dir = fmt("%s/%s", k->fifo_root, id);
 
 	for (size_t i = 0; i < N_ELEMENTS(names); i++) {
@@ -237,7 +237,7 @@ bool task_exited(struct task *t)
 
 void task_set_exit(struct task *t, int code, int64_t when_ns, bool emit)
 {
-	struct crio_event_exit e = { .size = sizeof(e), .id = t->id, .exit_code = code, .time_ns = when_ns };
+	struct crio_event_exit e = {.size = sizeof(e), .id = t->id, .exit_code = code, .time_ns = when_ns};
 	bool first;
 
 	pthread_mutex_lock(&t->k->mu);
@@ -257,7 +257,7 @@ static int on_wait(void *arg, int fd, uint32_t events)
 {
 	struct task *t = arg;
 	struct kata *k = t->k;
-	struct crio_event_exit e = { .size = sizeof(e), .id = t->id, .time_ns = real_ns() };
+	struct crio_event_exit e = {.size = sizeof(e), .id = t->id, .time_ns = real_ns()};
 	int r = ttrpc_take(k, fd, &t->wait_reply, NULL);
 
 	(void)events;
@@ -283,7 +283,7 @@ static int on_wait(void *arg, int fd, uint32_t events)
 int task_watch(struct task *t, crio_call *call, crio_err *err)
 {
 	struct kata *k = t->k;
-	struct pb q = { 0 };
+	struct pb q = {0};
 	int r;
 
 	pb_str(&q, 1, t->id);
@@ -300,10 +300,10 @@ int task_watch(struct task *t, crio_call *call, crio_err *err)
 
 int task_record(struct task *t, crio_call *call, crio_err *err)
 {
-	auto_free char *text = fmt(RECORD_VERSION "\n%s\n%s\n%s\n%lld\n%d %d %d %llu %d %llu\n", t->address, t->bundle, t->log_path,
-				   (long long)t->log_size_max, t->sandbox, t->terminal, (int)t->pid,
+	auto_free char *text = fmt(RECORD_VERSION "\n%s\n%s\n%s\n%lld\n%d %d %d %llu %d %llu\n", t->address, t->bundle,
+				   t->log_path, (long long)t->log_size_max, t->sandbox, t->terminal, (int)t->pid,
 				   (unsigned long long)t->start, (int)t->shim_pid, (unsigned long long)t->shim_start);
-	struct crio_bytes b = { text, text ? strlen(text) : 0 };
+	struct crio_bytes b = {text, text ? strlen(text) : 0};
 
 	if (!text)
 		return t->k->host->fail(err, CRIO_E_NOMEM, "record container '%s': no memory", t->id);
@@ -313,7 +313,7 @@ int task_record(struct task *t, crio_call *call, crio_err *err)
 struct task *task_from_record(struct kata *k, crio_call *call, const char *id)
 {
 	auto_free char *text = NULL;
-	struct crio_bytes b = { NULL, 0 };
+	struct crio_bytes b = {NULL, 0};
 	unsigned long long start, shim_start;
 	int sandbox, terminal, pid, shim_pid;
 	char *field[6], *save;
@@ -329,8 +329,8 @@ struct task *task_from_record(struct kata *k, crio_call *call, const char *id)
 		if (!field[i])
 			return NULL;
 	}
-	if (strcmp(field[0], RECORD_VERSION) != 0 || !path_is_good(field[2]) || (*field[3] && !path_is_good(field[3])) ||
-	    !parse_i64(field[4], INT64_MIN, INT64_MAX, &size_max) ||
+	if (strcmp(field[0], RECORD_VERSION) != 0 || !path_is_good(field[2]) ||
+	    (*field[3] && !path_is_good(field[3])) || !parse_i64(field[4], INT64_MIN, INT64_MAX, &size_max) ||
 	    sscanf(field[5], "%d %d %d %llu %d %llu", &sandbox, &terminal, &pid, &start, &shim_pid, &shim_start) != 6)
 		return NULL;
 	t = task_new(k, id, field[2], field[3]);

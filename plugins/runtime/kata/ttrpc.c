@@ -1,4 +1,5 @@
-/* The ttrpc client: frames of a 10-byte head (length, stream, type, flags; big endian) around a protobuf Request or Response. */
+/* The ttrpc client: frames of a 10-byte head (length, stream, type, flags; big endian) around a protobuf Request or
+ * Response. */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -22,7 +23,7 @@ void reply_release(struct reply *r)
 static int connect_to(struct kata *k, const char *address, crio_err *err)
 {
 	const char *path = !strncmp(address, "unix://", 7) ? address + 7 : address;
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	size_t n = strlen(path);
 	int fd;
 
@@ -34,7 +35,8 @@ static int connect_to(struct kata *k, const char *address, crio_err *err)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return k->host->fail(err, CRIO_E_IO, "socket: %s", strerror(errno));
-	if (connect(fd, (struct sockaddr *)&a, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + (*path != '@')))) {
+	if (connect(fd, (struct sockaddr *)&a,
+		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + (*path != '@')))) {
 		int e = errno;
 
 		close(fd);
@@ -53,8 +55,8 @@ static int wait_for(struct kata *k, crio_call *call, int fd, short events, const
 
 static void frame(struct pb *out, const char *method, struct pb *request, int64_t timeout_ns)
 {
-	struct pb body = { 0 }, meta = { 0 };
-	uint8_t head[HEAD] = { 0 };
+	struct pb body = {0}, meta = {0};
+	uint8_t head[HEAD] = {0};
 
 	pb_str(&body, 1, SERVICE);
 	pb_str(&body, 2, method);
@@ -77,9 +79,10 @@ static void frame(struct pb *out, const char *method, struct pb *request, int64_
 	pb_release(request);
 }
 
-int ttrpc_send(struct kata *k, crio_call *call, const char *address, const char *method, struct pb *request, crio_err *err)
+int ttrpc_send(struct kata *k, crio_call *call, const char *address, const char *method, struct pb *request,
+	       crio_err *err)
 {
-	auto_pb struct pb out = { 0 };
+	auto_pb struct pb out = {0};
 	auto_close int fd = -1;
 	int64_t end = call ? k->host->deadline_ns(call) : INT64_MAX;
 	bool waits = !strcmp(method, "Wait"); /* lasts longer than any call */
@@ -111,10 +114,11 @@ int ttrpc_send(struct kata *k, crio_call *call, const char *address, const char 
 
 static int code_of(uint64_t grpc)
 {
-	static const int map[] = { CRIO_OK, CRIO_E_CANCELLED, CRIO_E_INTERNAL, CRIO_E_INVALID, CRIO_E_DEADLINE, CRIO_E_NOT_FOUND,
-				   CRIO_E_EXISTS, CRIO_E_DENIED, CRIO_E_EXHAUSTED, CRIO_E_PRECONDITION, CRIO_E_ABORTED,
-				   CRIO_E_INVALID, CRIO_E_UNSUPPORTED, CRIO_E_INTERNAL, CRIO_E_UNAVAILABLE, CRIO_E_CORRUPT,
-				   CRIO_E_UNAUTHENTICATED };
+	static const int map[] = {
+	    CRIO_OK,	      CRIO_E_CANCELLED,	     CRIO_E_INTERNAL,	 CRIO_E_INVALID,   CRIO_E_DEADLINE,
+	    CRIO_E_NOT_FOUND, CRIO_E_EXISTS,	     CRIO_E_DENIED,	 CRIO_E_EXHAUSTED, CRIO_E_PRECONDITION,
+	    CRIO_E_ABORTED,   CRIO_E_INVALID,	     CRIO_E_UNSUPPORTED, CRIO_E_INTERNAL,  CRIO_E_UNAVAILABLE,
+	    CRIO_E_CORRUPT,   CRIO_E_UNAUTHENTICATED};
 
 	return grpc < N_ELEMENTS(map) ? map[grpc] : CRIO_E_INTERNAL;
 }
@@ -157,7 +161,8 @@ int ttrpc_take(struct kata *k, int fd, struct reply *r, crio_err *err)
 			size_t body = (size_t)r->p[0] << 24 | (size_t)r->p[1] << 16 | (size_t)r->p[2] << 8 | r->p[3];
 
 			if (body > TTRPC_MAX)
-				return k->host->fail(err, CRIO_E_CORRUPT, "the shim's answer has %zu bytes; %u are allowed", body,
+				return k->host->fail(err, CRIO_E_CORRUPT,
+						     "the shim's answer has %zu bytes; %u are allowed", body,
 						     TTRPC_MAX);
 			want = HEAD + body;
 			if (r->n == want)
@@ -182,10 +187,10 @@ int ttrpc_take(struct kata *k, int fd, struct reply *r, crio_err *err)
 	}
 }
 
-int ttrpc_call(struct kata *k, crio_call *call, const char *address, const char *method, struct pb *request, struct reply *ret,
-	       crio_err *err)
+int ttrpc_call(struct kata *k, crio_call *call, const char *address, const char *method, struct pb *request,
+	       struct reply *ret, crio_err *err)
 {
-	auto_reply struct reply own = { 0 };
+	auto_reply struct reply own = {0};
 	auto_close int fd = ttrpc_send(k, call, address, method, request, err);
 	struct reply *to = ret ? ret : &own;
 	int r = fd;

@@ -1,6 +1,6 @@
 /*
- * conmon's two doors: the attach socket (packets: a byte 2 or 3 for stdout or stderr, then data; what is sent goes to the
- * container's stdin) and the ctl fifo (lines "<type> <height> <width>": 1 resizes, 2 reopens the log).
+ * conmon's two doors: the attach socket (packets: a byte 2 or 3 for stdout or stderr, then data; what is sent goes to
+ * the container's stdin) and the ctl fifo (lines "<type> <height> <width>": 1 resizes, 2 reopens the log).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@ static int attach_connect(struct ctr *c)
 {
 	auto_free char *path = fmt("%s/%s", c->attach_dir, c->id);
 	auto_close int dir = path ? open(path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1, fd = -1;
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	int ret;
 
 	if (dir < 0)
@@ -108,16 +108,19 @@ int attach(void *self, crio_call *call, const struct crio_runtime_attach_args *a
 		return o->host->fail(err, CRIO_E_PRECONDITION, "attach to container '%s': it has ended", c->id);
 	sock = attach_connect(c);
 	if (sock < 0)
-		return o->host->fail(err, CRIO_E_UNAVAILABLE, "attach to container '%s': conmon's socket %s/%s/attach: %s", c->id,
-				     c->attach_dir, c->id, strerror(-sock));
-	*p = (struct pump){ .o = o, .call = call, .sock = sock, .in = args->stdin_fd, .out = args->stdout_fd,
-			    .err = args->stderr_fd };
+		return o->host->fail(err, CRIO_E_UNAVAILABLE,
+				     "attach to container '%s': conmon's socket %s/%s/attach: %s", c->id, c->attach_dir,
+				     c->id, strerror(-sock));
+	*p = (struct pump){
+	    .o = o, .call = call, .sock = sock, .in = args->stdin_fd, .out = args->stdout_fd, .err = args->stderr_fd};
 	while (!r) {
-		struct pollfd f[3] = { { .fd = sock, .events = POLLIN }, { .fd = p->in, .events = POLLIN },
-				       { .fd = o->host->cancel_fd(call), .events = POLLIN } };
+		struct pollfd f[3] = {{.fd = sock, .events = POLLIN},
+				      {.fd = p->in, .events = POLLIN},
+				      {.fd = o->host->cancel_fd(call), .events = POLLIN}};
 
 		if (poll(f, 3, 1000) < 0 && errno != EINTR)
-			return o->host->fail(err, CRIO_E_IO, "attach to container '%s': poll: %s", c->id, strerror(errno));
+			return o->host->fail(err, CRIO_E_IO, "attach to container '%s': poll: %s", c->id,
+					     strerror(errno));
 		if (o->host->cancelled(call))
 			r = -2;
 		else if (f[0].revents)
@@ -127,7 +130,8 @@ int attach(void *self, crio_call *call, const struct crio_runtime_attach_args *a
 		if (!r && p->in < 0 && p->out < 0 && p->err < 0)
 			break; /* nobody is listening */
 	}
-	return r == -2 ? o->host->fail(err, CRIO_E_CANCELLED, "attach to container '%s': the client has gone", c->id) : 0;
+	return r == -2 ? o->host->fail(err, CRIO_E_CANCELLED, "attach to container '%s': the client has gone", c->id)
+		       : 0;
 }
 
 static int ctl(struct oci *o, const char *id, const char *what, const char *line, crio_err *err)
@@ -138,8 +142,8 @@ static int ctl(struct oci *o, const char *id, const char *what, const char *line
 	size_t n = strlen(line);
 
 	if (!c)
-		return o->host->fail(err, CRIO_E_NOT_FOUND, "%s: container '%s' is not one of runtime handler '%s'", what,
-				     str0(id), o->host->instance_name(o->in));
+		return o->host->fail(err, CRIO_E_NOT_FOUND, "%s: container '%s' is not one of runtime handler '%s'",
+				     what, str0(id), o->host->instance_name(o->in));
 	if (watch_look(c, true) || !proc_is(c->pid, c->start))
 		return o->host->fail(err, CRIO_E_PRECONDITION, "%s: container '%s' is not running", what, c->id);
 	/* non-blocking: without a conmon at the other end this fails (ENXIO) instead of waiting for one */

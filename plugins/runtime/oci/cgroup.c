@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#define DEPTH_MAX 8      /* of cgroups below a container's */
-#define PIDS_MAX 65536   /* processes signalled in one pass */
+#define DEPTH_MAX 8    /* of cgroups below a container's */
+#define PIDS_MAX 65536 /* processes signalled in one pass */
 
 static void add_hierarchy(struct cgroups *g, const char *mount, const char *options)
 {
@@ -143,7 +143,8 @@ static int make_one(const struct cgroups *g, size_t i, const char *path)
 	}
 }
 
-int cgroups_make(const struct cgroups *g, const char *path, struct list *procs, const struct crio_host *h, crio_err *err)
+int cgroups_make(const struct cgroups *g, const char *path, struct list *procs, const struct crio_host *h,
+		 crio_err *err)
 {
 	if (!path_is_safe(path))
 		return h->fail(err, CRIO_E_INVALID, "cgroup '%s' is not an absolute path below the root", str0(path));

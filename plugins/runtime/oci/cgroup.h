@@ -1,6 +1,7 @@
 /*
- * cgroup.h: the cgroup file system as the OCI plugins need it: a place for monitors, and ways to signal and remove what is
- * in a cgroup when the runtime cannot be asked. Paths are relative to each hierarchy's mount ("/kubepods/pod1/crio-x").
+ * cgroup.h: the cgroup file system as the OCI plugins need it: a place for monitors, and ways to signal and remove what
+ * is in a cgroup when the runtime cannot be asked. Paths are relative to each hierarchy's mount
+ * ("/kubepods/pod1/crio-x").
  */
 #ifndef OCI_CGROUP_H
 #define OCI_CGROUP_H
@@ -20,9 +21,10 @@ struct cgroups {
 void cgroups_init(struct cgroups *g);
 void cgroups_release(struct cgroups *g);
 /* Makes the cgroup in every hierarchy, parents too, and adds the cgroup.procs files of it to `procs`. */
-int cgroups_make(const struct cgroups *g, const char *path, struct list *procs, const struct crio_host *h, crio_err *err);
-/* Signals every process in the cgroup and below. SIGKILL also thaws it: frozen processes would not end. Returns how many there
- * were. */
+int cgroups_make(const struct cgroups *g, const char *path, struct list *procs, const struct crio_host *h,
+		 crio_err *err);
+/* Signals every process in the cgroup and below. SIGKILL also thaws it: frozen processes would not end. Returns how
+ * many there were. */
 size_t cgroups_signal(const struct cgroups *g, const char *path, int sig);
 /* Kills what is in it and removes it, within timeout_ns. True: it is gone. */
 bool cgroups_remove(const struct cgroups *g, const char *path, int64_t timeout_ns);

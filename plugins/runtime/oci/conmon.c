@@ -1,9 +1,9 @@
 /*
  * Creating a container under a conmon, and removing what a conmon leaves.
  *
- * conmon gets descriptor 3, on which it reports the container's pid (or the runtime's error) as one JSON line, and 4, on
- * which it waits for a byte before it does anything, so that it can be moved into its cgroup first. It forks once: the
- * process started here writes the pid file of the other and ends.
+ * conmon gets descriptor 3, on which it reports the container's pid (or the runtime's error) as one JSON line, and 4,
+ * on which it waits for a byte before it does anything, so that it can be moved into its cgroup first. It forks once:
+ * the process started here writes the pid file of the other and ends.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,10 +19,10 @@ struct creation {
 	struct oci *o;
 	struct ctr *c;
 	const struct crio_runtime_create_args *args;
-	int sync;      /* reading end */
-	int start;     /* writing end */
-	int said;      /* memfd: what conmon said before it had somewhere to log to */
-	int pidfd;     /* of the first process */
+	int sync;  /* reading end */
+	int start; /* writing end */
+	int said;  /* memfd: what conmon said before it had somewhere to log to */
+	int pidfd; /* of the first process */
 	pid_t pid;
 	bool spawned;
 	int64_t end_ns;
@@ -38,27 +38,31 @@ static char *default_cgroup(const struct crio_runtime_create_args *a)
 	return fmt("%s%.*s/crio-conmon-%s", *p == '/' || !n ? "" : "/", (int)n, p, a->id);
 }
 
-static int check_args(struct oci *o, const struct crio_runtime_create_args *a, const char *monitor_cgroup, crio_err *err)
+static int check_args(struct oci *o, const struct crio_runtime_create_args *a, const char *monitor_cgroup,
+		      crio_err *err)
 {
-	const char *const paths[] = { a->bundle, a->persist_dir, a->exit_dir, a->attach_dir };
+	const char *const paths[] = {a->bundle, a->persist_dir, a->exit_dir, a->attach_dir};
 
 	if (!id_is_good(a->id))
 		return o->host->fail(err, CRIO_E_INVALID, "create container: bad id '%.140s'", str0(a->id));
 	for (size_t i = 0; i < N_ELEMENTS(paths); i++) {
 		if (!path_is_good(paths[i]))
-			return o->host->fail(err, CRIO_E_INVALID, "create container '%s': '%s' is not an absolute path", a->id,
-					     str0(paths[i]));
+			return o->host->fail(err, CRIO_E_INVALID, "create container '%s': '%s' is not an absolute path",
+					     a->id, str0(paths[i]));
 	}
 	if (*a->log_path && !path_is_good(a->log_path))
 		return o->host->fail(err, CRIO_E_INVALID, "create container '%s': log path '%s' is not absolute", a->id,
 				     a->log_path);
 	if (a->cgroup_manager == CRIO_CGROUP_CGROUPFS && *monitor_cgroup && strcmp(monitor_cgroup, "pod") != 0)
-		return o->host->fail(err, CRIO_E_INVALID,
-				     "monitor_cgroup '%s' is not valid with cgroup_manager cgroupfs: use \"pod\" or nothing",
-				     monitor_cgroup);
+		return o->host->fail(
+		    err, CRIO_E_INVALID,
+		    "monitor_cgroup '%s' is not valid with cgroup_manager cgroupfs: use \"pod\" or nothing",
+		    monitor_cgroup);
 	if (!*o->monitor)
-		return o->host->fail(err, CRIO_E_UNAVAILABLE, "create container '%s': conmon not found: install it or set "
-							      "monitor_path", a->id);
+		return o->host->fail(err, CRIO_E_UNAVAILABLE,
+				     "create container '%s': conmon not found: install it or set "
+				     "monitor_path",
+				     a->id);
 	return 0;
 }
 
@@ -123,9 +127,9 @@ static void conmon_env(struct creation *k, struct list *l)
 static int conmon_spawn(struct creation *k, crio_call *call, const char *monitor_cgroup, crio_err *err)
 {
 	struct oci *o = k->o;
-	auto_list struct list argv = { 0 }, env = { 0 }, procs = { 0 };
+	auto_list struct list argv = {0}, env = {0}, procs = {0};
 	auto_close int sync_w = -1, start_r = -1;
-	struct crio_spawned got = { .size = sizeof(got), .pidfd = -1 };
+	struct crio_spawned got = {.size = sizeof(got), .pidfd = -1};
 	int fds[2], sync[2], start[2], r;
 
 	if (pipe2(sync, O_CLOEXEC) < 0)
@@ -149,10 +153,19 @@ static int conmon_spawn(struct creation *k, crio_call *call, const char *monitor
 		return o->host->fail(err, CRIO_E_NOMEM, "no memory");
 	fds[0] = sync_w;
 	fds[1] = start_r;
-	struct crio_spawn s = { .size = sizeof(s), .flags = CRIO_SPAWN_DETACHED, .path = o->monitor, .argv = list_view(&argv),
-				.env = list_view(&env), .cwd = k->args->bundle, .stdin_fd = -1, .stdout_fd = -1,
-				.stderr_fd = k->said, .netns_fd = -1, .fds = fds, .n_fds = 2,
-				.cgroup_procs = (const char *const *)procs.v };
+	struct crio_spawn s = {.size = sizeof(s),
+			       .flags = CRIO_SPAWN_DETACHED,
+			       .path = o->monitor,
+			       .argv = list_view(&argv),
+			       .env = list_view(&env),
+			       .cwd = k->args->bundle,
+			       .stdin_fd = -1,
+			       .stdout_fd = -1,
+			       .stderr_fd = k->said,
+			       .netns_fd = -1,
+			       .fds = fds,
+			       .n_fds = 2,
+			       .cgroup_procs = (const char *const *)procs.v};
 	r = o->host->spawn(o->in, call, &s, &got, err);
 	if (r < 0)
 		return o->host->wrap(err, "start conmon");
@@ -161,11 +174,13 @@ static int conmon_spawn(struct creation *k, crio_call *call, const char *monitor
 	k->pidfd = got.pidfd;
 	if (k->c->systemd) {
 		auto_free char *unit = fmt("crio-conmon-%s.scope", k->args->id);
-		const char *slice = !*monitor_cgroup ? "system.slice" :
-				    !strcmp(monitor_cgroup, "pod") ? k->args->cgroup_parent : monitor_cgroup;
+		const char *slice = !*monitor_cgroup		     ? "system.slice"
+				    : !strcmp(monitor_cgroup, "pod") ? k->args->cgroup_parent
+								     : monitor_cgroup;
 
-		r = unit ? scope_start(o, call, unit, strrchr(slice, '/') ? strrchr(slice, '/') + 1 : slice, k->pid, err) :
-			   o->host->fail(err, CRIO_E_NOMEM, "no memory");
+		r = unit
+			? scope_start(o, call, unit, strrchr(slice, '/') ? strrchr(slice, '/') + 1 : slice, k->pid, err)
+			: o->host->fail(err, CRIO_E_NOMEM, "no memory");
 		if (r < 0)
 			return r;
 	}
@@ -193,7 +208,8 @@ static int read_report(struct creation *k, crio_call *call, char *line, size_t s
 	for (;;) {
 		int64_t left = k->end_ns - mono_ns();
 		ssize_t got;
-		int r = call_wait(o->host, call, k->sync, POLLIN, left > 0 ? left : 0, "wait for conmon and the runtime", err);
+		int r = call_wait(o->host, call, k->sync, POLLIN, left > 0 ? left : 0,
+				  "wait for conmon and the runtime", err);
 
 		if (r < 0)
 			return r;
@@ -292,7 +308,7 @@ static void remove_container_cgroup(struct ctr *c)
 
 void conmon_remove(struct ctr *c)
 {
-	static const char *const left[] = { "ctl", "winsz", "attach", "conmon-pidfile", "pidfile" };
+	static const char *const left[] = {"ctl", "winsz", "attach", "conmon-pidfile", "pidfile"};
 	auto_close int fd = proc_open(c->monitor_pid, c->monitor_start);
 
 	/* its container is gone, so it is about to write the exit file and end: that must come before the removal */
@@ -369,11 +385,12 @@ int conmon_create(void *self, crio_call *call, const struct crio_runtime_create_
 		  struct crio_runtime_create_out *out, crio_err *err)
 {
 	struct oci *o = self;
-	const char *monitor_cgroup = *str0(args->monitor_cgroup) ? args->monitor_cgroup :
-								   str0(o->host->opt_str(o->in, "monitor_cgroup"));
+	const char *monitor_cgroup =
+	    *str0(args->monitor_cgroup) ? args->monitor_cgroup : str0(o->host->opt_str(o->in, "monitor_cgroup"));
 	auto_ctr struct ctr *c = NULL;
-	struct creation k = { .o = o, .args = args, .sync = -1, .start = -1, .said = -1, .pidfd = -1 };
-	int64_t limit = args->timeout_ns > 0 ? args->timeout_ns : o->host->opt_int(o->in, "create_timeout") * NSEC_PER_MSEC;
+	struct creation k = {.o = o, .args = args, .sync = -1, .start = -1, .said = -1, .pidfd = -1};
+	int64_t limit =
+	    args->timeout_ns > 0 ? args->timeout_ns : o->host->opt_int(o->in, "create_timeout") * NSEC_PER_MSEC;
 	int r = check_args(o, args, monitor_cgroup, err);
 
 	if (r < 0)

@@ -123,7 +123,7 @@ int ctr_record(struct ctr *c, crio_call *call, crio_err *err)
 {
 	auto_free char *text = fmt(STATE_VERSION "\n%s\n%s\n%s\n%s\n%s\n", c->bundle, c->persist_dir, c->exit_dir,
 				   c->attach_dir, c->monitor_cgroup);
-	struct crio_bytes b = { text, text ? strlen(text) : 0 };
+	struct crio_bytes b = {text, text ? strlen(text) : 0};
 
 	if (!text)
 		return c->o->host->fail(err, CRIO_E_NOMEM, "record container '%s': no memory", c->id);
@@ -133,7 +133,7 @@ int ctr_record(struct ctr *c, crio_call *call, crio_err *err)
 struct ctr *ctr_from_record(struct oci *o, crio_call *call, const char *id)
 {
 	auto_free char *text = NULL;
-	struct crio_bytes b = { NULL, 0 };
+	struct crio_bytes b = {NULL, 0};
 	char *field[6], *save = NULL;
 	struct ctr *c;
 

@@ -1,7 +1,7 @@
 /*
- * Exec: the runtime's own `exec`, attached to the given descriptors, without a conmon. The process specification and the
- * runtime's log go through memory files. The runtime stays as the parent of the process until it ends and passes its exit
- * code on; the pid file tells which process it is, and its absence that it never came to be.
+ * Exec: the runtime's own `exec`, attached to the given descriptors, without a conmon. The process specification and
+ * the runtime's log go through memory files. The runtime stays as the parent of the process until it ends and passes
+ * its exit code on; the pid file tells which process it is, and its absence that it never came to be.
  */
 #include <errno.h>
 #include <dirent.h>
@@ -18,18 +18,18 @@
 
 #define PROCESS_JSON_MAX (4u << 20)
 #define PIDFILE_NS NSEC_PER_SEC /* how long a resize waits for the process to be there */
-#define EXECS_MAX 1024 /* of an instance, unwaited */
+#define EXECS_MAX 1024		/* of an instance, unwaited */
 
 struct exec {
 	struct exec *next; /* mu */
-	int refs;          /* mu */
-	bool reaped;       /* mu: by the one who set it */
+	int refs;	   /* mu */
+	bool reaped;	   /* mu: by the one who set it */
 	char id[24];
 	char ctr_id[132];
-	pid_t pid;         /* of the runtime */
+	pid_t pid; /* of the runtime */
 	int pidfd;
-	int log;           /* memfd, JSON lines */
-	int tty;           /* controlling side, for resizing; -1 */
+	int log; /* memfd, JSON lines */
+	int tty; /* controlling side, for resizing; -1 */
 	char *pidfile;
 };
 
@@ -101,7 +101,8 @@ static struct exec *exec_new(struct oci *o, struct ctr *c, crio_err *err)
 		for (struct exec *x = o->execs; x; x = x->next)
 			n++;
 		pthread_mutex_unlock(&o->mu);
-		e->pidfile = fmt("%s/exec-%d-%p-%s.pid", *c->bundle ? c->bundle : "/run", (int)getpid(), (void *)o, e->id);
+		e->pidfile =
+		    fmt("%s/exec-%d-%p-%s.pid", *c->bundle ? c->bundle : "/run", (int)getpid(), (void *)o, e->id);
 	}
 	if (!e || !e->pidfile || e->log < 0) {
 		if (e)
@@ -112,7 +113,8 @@ static struct exec *exec_new(struct oci *o, struct ctr *c, crio_err *err)
 	(void)unlink(e->pidfile);
 	if (n >= EXECS_MAX) {
 		exec_free(e);
-		(void)o->host->fail(err, CRIO_E_EXHAUSTED, "exec in container '%s': %d are running already", c->id, EXECS_MAX);
+		(void)o->host->fail(err, CRIO_E_EXHAUSTED, "exec in container '%s': %d are running already", c->id,
+				    EXECS_MAX);
 		return NULL;
 	}
 	return e;
@@ -137,12 +139,12 @@ static int open_tty(struct exec *e, int *slave)
 	return 0;
 }
 
-static int exec_spawn(struct oci *o, crio_call *call, struct ctr *c, struct exec *e, const struct crio_runtime_exec_args *args,
-		      int process, int slave, crio_err *err)
+static int exec_spawn(struct oci *o, crio_call *call, struct ctr *c, struct exec *e,
+		      const struct crio_runtime_exec_args *args, int process, int slave, crio_err *err)
 {
-	auto_list struct list argv = { 0 }, env = { 0 }, procs = { 0 };
-	struct crio_spawned got = { .size = sizeof(got), .pidfd = -1 };
-	int fds[2] = { process, e->log }, r;
+	auto_list struct list argv = {0}, env = {0}, procs = {0};
+	struct crio_spawned got = {.size = sizeof(got), .pidfd = -1};
+	int fds[2] = {process, e->log}, r;
 
 	run_argv(o, &argv, c->systemd);
 	list_add(&argv, "--log=/proc/self/fd/4");
@@ -158,13 +160,19 @@ static int exec_spawn(struct oci *o, crio_call *call, struct ctr *c, struct exec
 		list_add(&procs, args->cgroup_procs.v[i]);
 	if (argv.oom || env.oom || procs.oom)
 		return o->host->fail(err, CRIO_E_NOMEM, "no memory");
-	struct crio_spawn s = { .size = sizeof(s), .flags = CRIO_SPAWN_DETACHED | CRIO_SPAWN_OWNED |
-					(args->tty ? CRIO_SPAWN_NEW_SESSION : 0),
-				.path = o->path, .argv = list_view(&argv), .env = list_view(&env),
-				.stdin_fd = args->tty ? slave : args->stdin_fd,
-				.stdout_fd = args->tty ? slave : args->stdout_fd,
-				.stderr_fd = args->tty ? slave : args->stderr_fd, .netns_fd = -1, .fds = fds, .n_fds = 2,
-				.cgroup_procs = (const char *const *)procs.v };
+	struct crio_spawn s = {.size = sizeof(s),
+			       .flags =
+				   CRIO_SPAWN_DETACHED | CRIO_SPAWN_OWNED | (args->tty ? CRIO_SPAWN_NEW_SESSION : 0),
+			       .path = o->path,
+			       .argv = list_view(&argv),
+			       .env = list_view(&env),
+			       .stdin_fd = args->tty ? slave : args->stdin_fd,
+			       .stdout_fd = args->tty ? slave : args->stdout_fd,
+			       .stderr_fd = args->tty ? slave : args->stderr_fd,
+			       .netns_fd = -1,
+			       .fds = fds,
+			       .n_fds = 2,
+			       .cgroup_procs = (const char *const *)procs.v};
 	r = o->host->spawn(o->in, call, &s, &got, err);
 	if (r < 0)
 		return r;
@@ -173,8 +181,8 @@ static int exec_spawn(struct oci *o, crio_call *call, struct ctr *c, struct exec
 	return 0;
 }
 
-int exec_start(void *self, crio_call *call, const struct crio_runtime_exec_args *args, struct crio_runtime_exec_out *out,
-	       crio_err *err)
+int exec_start(void *self, crio_call *call, const struct crio_runtime_exec_args *args,
+	       struct crio_runtime_exec_out *out, crio_err *err)
 {
 	struct oci *o = self;
 	auto_ctr struct ctr *c = ctr_get(o, args->id);
@@ -189,8 +197,10 @@ int exec_start(void *self, crio_call *call, const struct crio_runtime_exec_args 
 	if (watch_look(c, true) || !proc_is(c->pid, c->start))
 		return o->host->fail(err, CRIO_E_PRECONDITION, "exec in container '%s': it is not running", c->id);
 	if (strlen(str0(args->process_json)) > PROCESS_JSON_MAX || !json_is_object(str0(args->process_json)))
-		return o->host->fail(err, CRIO_E_INVALID, "exec in container '%s': the process is not a JSON object of at most "
-							  "%u bytes", c->id, PROCESS_JSON_MAX);
+		return o->host->fail(err, CRIO_E_INVALID,
+				     "exec in container '%s': the process is not a JSON object of at most "
+				     "%u bytes",
+				     c->id, PROCESS_JSON_MAX);
 	process = memfd_with("process.json", args->process_json, strlen(args->process_json));
 	if (process < 0)
 		return o->host->fail(err, CRIO_E_IO, "exec in container '%s': memfd: %s", c->id, strerror(-process));
@@ -206,7 +216,7 @@ int exec_start(void *self, crio_call *call, const struct crio_runtime_exec_args 
 	out->exec_id = r < 0 ? NULL : o->host->strdup(call, e->id);
 	if (r >= 0 && !out->exec_id) {
 		(void)kill(-e->pid, SIGKILL);
-		(void)waitid(P_PIDFD, (id_t)e->pidfd, &(siginfo_t){ 0 }, WEXITED);
+		(void)waitid(P_PIDFD, (id_t)e->pidfd, &(siginfo_t){0}, WEXITED);
 		r = o->host->fail(err, CRIO_E_NOMEM, "no memory");
 	}
 	if (r < 0) {
@@ -258,13 +268,13 @@ int exec_wait(void *self, crio_call *call, const struct crio_runtime_exec_ref *a
 {
 	struct oci *o = self;
 	struct exec *e = exec_get(o, args->exec_id);
-	siginfo_t si = { 0 };
+	siginfo_t si = {0};
 	bool mine;
 	int r;
 
 	if (!e)
-		return o->host->fail(err, CRIO_E_NOT_FOUND, "exec '%s' of container '%s' is not there", str0(args->exec_id),
-				     str0(args->id));
+		return o->host->fail(err, CRIO_E_NOT_FOUND, "exec '%s' of container '%s' is not there",
+				     str0(args->exec_id), str0(args->id));
 	r = call_wait(o->host, call, e->pidfd, POLLIN, -1, "wait for exec", err);
 	if (r < 0) {
 		exec_put(o, e);
@@ -295,9 +305,9 @@ int exec_wait(void *self, crio_call *call, const struct crio_runtime_exec_ref *a
 }
 
 /*
- * Signals a process and all others of its session. `sure`: the pid is still that of the process. runc makes the process its leader; with crun the leader is a helper
- * that has ended. A process that has ended itself is looked for as the leader: while one of its session lives, its number
- * cannot mean anything else.
+ * Signals a process and all others of its session. `sure`: the pid is still that of the process. runc makes the process
+ * its leader; with crun the leader is a helper that has ended. A process that has ended itself is looked for as the
+ * leader: while one of its session lives, its number cannot mean anything else.
  */
 static void signal_session(pid_t pid, int sig, bool sure)
 {
@@ -388,18 +398,20 @@ int exec_resize(void *self, crio_call *call, const struct crio_runtime_exec_ref 
 {
 	struct oci *o = self;
 	struct exec *e = exec_get(o, args->exec_id);
-	struct winsize ws = { .ws_row = args->height, .ws_col = args->width };
+	struct winsize ws = {.ws_row = args->height, .ws_col = args->width};
 	int r = 0;
 
 	(void)call;
 	(void)out;
 	if (!e)
-		return o->host->fail(err, CRIO_E_NOT_FOUND, "exec '%s' of container '%s' is not there", str0(args->exec_id),
-				     str0(args->id));
+		return o->host->fail(err, CRIO_E_NOT_FOUND, "exec '%s' of container '%s' is not there",
+				     str0(args->exec_id), str0(args->id));
 	if (e->tty < 0)
-		r = o->host->fail(err, CRIO_E_PRECONDITION, "exec '%s' of container '%s' has no terminal", e->id, e->ctr_id);
+		r = o->host->fail(err, CRIO_E_PRECONDITION, "exec '%s' of container '%s' has no terminal", e->id,
+				  e->ctr_id);
 	else if (ioctl(e->tty, TIOCSWINSZ, &ws))
-		r = o->host->fail(err, CRIO_E_IO, "resize exec '%s' of container '%s': %s", e->id, e->ctr_id, strerror(errno));
+		r = o->host->fail(err, CRIO_E_IO, "resize exec '%s' of container '%s': %s", e->id, e->ctr_id,
+				  strerror(errno));
 	else {
 		/* our terminal is not the runtime's controlling one, so the kernel does not tell it */
 		(void)sys_pidfd_signal(e->pidfd, SIGWINCH);
@@ -415,7 +427,7 @@ void exec_close_all(struct oci *o)
 
 	while ((e = o->execs)) {
 		(void)kill(-e->pid, SIGKILL);
-		(void)waitid(P_PIDFD, (id_t)e->pidfd, &(siginfo_t){ 0 }, WEXITED);
+		(void)waitid(P_PIDFD, (id_t)e->pidfd, &(siginfo_t){0}, WEXITED);
 		o->execs = e->next;
 		exec_free(e);
 	}

@@ -9,7 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The raw text of the value at a path such as "linux.cgroupsPath" in doc. False: absent, or the document is faulty before it. */
+/* The raw text of the value at a path such as "linux.cgroupsPath" in doc. False: absent, or the document is faulty
+ * before it. */
 bool json_find(const char *doc, const char *path, const char **ret, size_t *ret_n);
 /* The value as a number (fractions are refused). */
 bool json_find_int(const char *doc, const char *path, int64_t *ret);

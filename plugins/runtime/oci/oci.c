@@ -15,14 +15,14 @@ static int need(struct oci *o, const char *id, struct ctr **ret, crio_err *err)
 {
 	*ret = ctr_get(o, id);
 	if (!*ret)
-		return o->host->fail(err, CRIO_E_NOT_FOUND, "container '%s' is not one of runtime handler '%s'", str0(id),
-				     o->host->instance_name(o->in));
+		return o->host->fail(err, CRIO_E_NOT_FOUND, "container '%s' is not one of runtime handler '%s'",
+				     str0(id), o->host->instance_name(o->in));
 	return 0;
 }
 
 static int simple(struct oci *o, crio_call *call, const char *what, const char *id, crio_err *err)
 {
-	struct run_args a = { .what = what };
+	struct run_args a = {.what = what};
 	int r;
 
 	list_add(&a.argv, what);
@@ -45,9 +45,11 @@ static uint32_t status_of(const char *word)
 	static const struct {
 		const char *word;
 		uint32_t status;
-	} all[] = { { "creating", CRIO_CONTAINER_CREATED }, { "created", CRIO_CONTAINER_CREATED },
-		    { "running", CRIO_CONTAINER_RUNNING },  { "paused", CRIO_CONTAINER_PAUSED },
-		    { "stopped", CRIO_CONTAINER_STOPPED } };
+	} all[] = {{"creating", CRIO_CONTAINER_CREATED},
+		   {"created", CRIO_CONTAINER_CREATED},
+		   {"running", CRIO_CONTAINER_RUNNING},
+		   {"paused", CRIO_CONTAINER_PAUSED},
+		   {"stopped", CRIO_CONTAINER_STOPPED}};
 
 	for (size_t i = 0; word && i < N_ELEMENTS(all); i++) {
 		if (!strcmp(all[i].word, word))
@@ -59,8 +61,8 @@ static uint32_t status_of(const char *word)
 /* The runtime's own word. */
 static int ask_state(struct oci *o, crio_call *call, struct ctr *c, struct crio_runtime_state_out *out, crio_err *err)
 {
-	struct run_args a = { .what = "state" };
-	struct crio_bytes text = { NULL, 0 };
+	struct run_args a = {.what = "state"};
+	struct crio_bytes text = {NULL, 0};
 	auto_free char *word = NULL;
 	int64_t pid;
 	int r;
@@ -74,18 +76,19 @@ static int ask_state(struct oci *o, crio_call *call, struct ctr *c, struct crio_
 	word = text.p ? json_find_str(text.p, "status") : NULL;
 	out->status = status_of(word);
 	if (out->status == CRIO_CONTAINER_UNKNOWN)
-		return o->host->fail(err, CRIO_E_CORRUPT, "state of container '%s': %s answered without a status it could have",
-				     c->id, o->path);
+		return o->host->fail(err, CRIO_E_CORRUPT,
+				     "state of container '%s': %s answered without a status it could have", c->id,
+				     o->path);
 	out->pid = json_find_int(text.p, "pid", &pid) && pid > 0 && pid <= INT32_MAX ? (int32_t)pid : c->pid;
 	return 0;
 }
 
-static int op_start(void *self, crio_call *call, const struct crio_runtime_id_args *args, struct crio_runtime_no_out *out,
-		    crio_err *err)
+static int op_start(void *self, crio_call *call, const struct crio_runtime_id_args *args,
+		    struct crio_runtime_no_out *out, crio_err *err)
 {
 	struct oci *o = self;
 	auto_ctr struct ctr *c = NULL;
-	struct crio_runtime_state_out now = { .size = sizeof(now) };
+	struct crio_runtime_state_out now = {.size = sizeof(now)};
 	crio_err *why;
 	int r = need(o, args->id, &c, err);
 
@@ -98,7 +101,8 @@ static int op_start(void *self, crio_call *call, const struct crio_runtime_id_ar
 		return o->host->fail(err, CRIO_E_PRECONDITION, "start container '%s': it is already running", c->id);
 	why = o->host->err_new();
 	r = simple(o, call, "start", c->id, why);
-	if (r < 0 && !o->profile->fifo_state && ask_state(o, call, c, &now, NULL) == 0 && now.status == CRIO_CONTAINER_RUNNING) {
+	if (r < 0 && !o->profile->fifo_state && ask_state(o, call, c, &now, NULL) == 0 &&
+	    now.status == CRIO_CONTAINER_RUNNING) {
 		o->host->err_free(why);
 		return o->host->fail(err, CRIO_E_PRECONDITION, "start container '%s': it is already running", c->id);
 	}
@@ -110,8 +114,8 @@ static int op_start(void *self, crio_call *call, const struct crio_runtime_id_ar
 	return 0;
 }
 
-static int op_kill(void *self, crio_call *call, const struct crio_runtime_kill_args *args, struct crio_runtime_no_out *out,
-		   crio_err *err)
+static int op_kill(void *self, crio_call *call, const struct crio_runtime_kill_args *args,
+		   struct crio_runtime_no_out *out, crio_err *err)
 {
 	struct oci *o = self;
 	auto_ctr struct ctr *c = ctr_get(o, args->id);
@@ -121,7 +125,8 @@ static int op_kill(void *self, crio_call *call, const struct crio_runtime_kill_a
 	(void)call;
 	(void)out;
 	if (args->signal < 0 || args->signal > SIGRTMAX)
-		return o->host->fail(err, CRIO_E_INVALID, "kill container '%s': bad signal %d", str0(args->id), args->signal);
+		return o->host->fail(err, CRIO_E_INVALID, "kill container '%s': bad signal %d", str0(args->id),
+				     args->signal);
 	if (!c)
 		return 0;
 	if (args->all && c->cgroup)
@@ -146,7 +151,7 @@ static int op_del(void *self, crio_call *call, const struct crio_runtime_id_args
 {
 	struct oci *o = self;
 	auto_ctr struct ctr *c = NULL;
-	struct run_args a = { .what = "delete" };
+	struct run_args a = {.what = "delete"};
 	int r = 0;
 
 	(void)out;
@@ -155,8 +160,8 @@ static int op_del(void *self, crio_call *call, const struct crio_runtime_id_args
 	c = ctr_get(o, args->id);
 	if (c && !args->force && !has_exited(c) && proc_is(c->pid, c->start) &&
 	    !(o->profile->fifo_state && fifo_there(o, c->id)))
-		return o->host->fail(err, CRIO_E_PRECONDITION, "delete container '%s': it is still running; stop it first",
-				     c->id);
+		return o->host->fail(err, CRIO_E_PRECONDITION,
+				     "delete container '%s': it is still running; stop it first", c->id);
 	if (!c)
 		c = ctr_from_record(o, call, args->id);
 	if (run_knows(o, args->id)) {
@@ -211,8 +216,9 @@ static int state_of(struct oci *o, crio_call *call, struct ctr *c, struct crio_r
 	out->pid = c->pid;
 	if (o->profile->fifo_state && c->cgroup) {
 		/* no process needed: its state directory and its freezer say it all */
-		out->status = fifo_there(o, c->id) ? CRIO_CONTAINER_CREATED :
-			      cgroups_frozen(&o->cgroups, c->cgroup) ? CRIO_CONTAINER_PAUSED : CRIO_CONTAINER_RUNNING;
+		out->status = fifo_there(o, c->id)		       ? CRIO_CONTAINER_CREATED
+			      : cgroups_frozen(&o->cgroups, c->cgroup) ? CRIO_CONTAINER_PAUSED
+								       : CRIO_CONTAINER_RUNNING;
 		return 0;
 	}
 	why = o->host->err_new();
@@ -225,8 +231,8 @@ static int state_of(struct oci *o, crio_call *call, struct ctr *c, struct crio_r
 	return 0;
 }
 
-static int op_state(void *self, crio_call *call, const struct crio_runtime_id_args *args, struct crio_runtime_state_out *out,
-		    crio_err *err)
+static int op_state(void *self, crio_call *call, const struct crio_runtime_id_args *args,
+		    struct crio_runtime_state_out *out, crio_err *err)
 {
 	auto_ctr struct ctr *c = NULL;
 	int r = need(self, args->id, &c, err);
@@ -254,7 +260,8 @@ static void find_cgroup(struct ctr *c)
 /* The conmon cgroup is where the monitor is, when that is one of its own. */
 static void find_monitor_cgroup(struct oci *o, crio_call *call, struct ctr *c)
 {
-	auto_free char *cgroup = proc_is(c->monitor_pid, c->monitor_start) ? cgroups_of(&o->cgroups, c->monitor_pid) : NULL;
+	auto_free char *cgroup =
+	    proc_is(c->monitor_pid, c->monitor_start) ? cgroups_of(&o->cgroups, c->monitor_pid) : NULL;
 	auto_free char *name = fmt("/crio-conmon-%s", c->id);
 	auto_ctr struct ctr *old = ctr_from_record(o, call, c->id);
 	const char *found = cgroup && name && strstr(cgroup, name) ? cgroup : old ? old->monitor_cgroup : "";
@@ -274,8 +281,9 @@ static int op_reconnect(void *self, crio_call *call, const struct crio_runtime_r
 	int r;
 
 	if (!id_is_good(args->id) || !path_is_good(args->exit_dir))
-		return o->host->fail(err, CRIO_E_INVALID, "reconnect to container '%.140s': bad id or exit directory '%s'",
-				     str0(args->id), str0(args->exit_dir));
+		return o->host->fail(err, CRIO_E_INVALID,
+				     "reconnect to container '%.140s': bad id or exit directory '%s'", str0(args->id),
+				     str0(args->exit_dir));
 	c = ctr_get(o, args->id);
 	if (c) /* done before */
 		return state_of(o, call, c, out, err);
@@ -289,7 +297,8 @@ static int op_reconnect(void *self, crio_call *call, const struct crio_runtime_r
 	find_cgroup(c);
 	find_monitor_cgroup(o, call, c);
 	if (!ctr_add(c))
-		return o->host->fail(err, CRIO_E_ABORTED, "reconnect to container '%s': done by another call", args->id);
+		return o->host->fail(err, CRIO_E_ABORTED, "reconnect to container '%s': done by another call",
+				     args->id);
 	/* an exit directory that is gone (a reboot) has nothing to tell; the processes are gone with it */
 	(void)watch_exit_dir(o, c->exit_dir, NULL);
 	if (watch_look(c, false)) {
@@ -315,14 +324,15 @@ static int op_update(void *self, crio_call *call, const struct crio_runtime_upda
 {
 	struct oci *o = self;
 	auto_ctr struct ctr *c = NULL;
-	struct run_args a = { .what = "update", .input = args->resources_json };
+	struct run_args a = {.what = "update", .input = args->resources_json};
 	int r = need(o, args->id, &c, err);
 
 	(void)out;
 	if (r < 0)
 		return r;
 	if (!json_is_object(str0(args->resources_json)))
-		return o->host->fail(err, CRIO_E_INVALID, "update container '%s': the resources are not a JSON object", c->id);
+		return o->host->fail(err, CRIO_E_INVALID, "update container '%s': the resources are not a JSON object",
+				     c->id);
 	list_add(&a.argv, "update");
 	list_add(&a.argv, "--resources");
 	list_add(&a.argv, "-");
@@ -347,15 +357,15 @@ static int freeze(struct oci *o, crio_call *call, const char *what, const char *
 	return r < 0 ? o->host->wrap(err, "%s container '%s'", what, c->id) : 0;
 }
 
-static int op_pause(void *self, crio_call *call, const struct crio_runtime_id_args *args, struct crio_runtime_no_out *out,
-		    crio_err *err)
+static int op_pause(void *self, crio_call *call, const struct crio_runtime_id_args *args,
+		    struct crio_runtime_no_out *out, crio_err *err)
 {
 	(void)out;
 	return freeze(self, call, "pause", args->id, true, err);
 }
 
-static int op_resume(void *self, crio_call *call, const struct crio_runtime_id_args *args, struct crio_runtime_no_out *out,
-		     crio_err *err)
+static int op_resume(void *self, crio_call *call, const struct crio_runtime_id_args *args,
+		     struct crio_runtime_no_out *out, crio_err *err)
 {
 	(void)out;
 	return freeze(self, call, "resume", args->id, false, err);
@@ -381,8 +391,8 @@ static int op_probe_monitor(void *self, crio_call *call, const struct crio_runti
 /* Asks once; a runtime without the command has "". */
 static char *ask(struct oci *o, crio_call *call, const char *word)
 {
-	struct run_args a = { .what = word };
-	struct crio_bytes text = { NULL, 0 };
+	struct run_args a = {.what = word};
+	struct crio_bytes text = {NULL, 0};
 	int r;
 
 	list_add(&a.argv, word);
@@ -430,24 +440,24 @@ static int op_features(void *self, crio_call *call, const struct crio_runtime_id
 }
 
 const struct crio_runtime_ops oci_ops = {
-	.create = conmon_create,
-	.start = op_start,
-	.kill = op_kill,
-	.del = op_del,
-	.state = op_state,
-	.reconnect = op_reconnect,
-	.exec_start = exec_start,
-	.exec_wait = exec_wait,
-	.exec_kill = exec_kill,
-	.exec_resize = exec_resize,
-	.attach = attach,
-	.resize = resize,
-	.reopen_log = reopen_log,
-	.update = op_update,
-	.pause = op_pause,
-	.resume = op_resume,
-	.features = op_features,
-	.probe_monitor = op_probe_monitor,
+    .create = conmon_create,
+    .start = op_start,
+    .kill = op_kill,
+    .del = op_del,
+    .state = op_state,
+    .reconnect = op_reconnect,
+    .exec_start = exec_start,
+    .exec_wait = exec_wait,
+    .exec_kill = exec_kill,
+    .exec_resize = exec_resize,
+    .attach = attach,
+    .resize = resize,
+    .reopen_log = reopen_log,
+    .update = op_update,
+    .pause = op_pause,
+    .resume = op_resume,
+    .features = op_features,
+    .probe_monitor = op_probe_monitor,
 };
 
 /* ---- the instance */
@@ -463,8 +473,8 @@ static char *choose_runtime(const struct oci_profile *profile, const struct crio
 	return found ? found : strdup(path);
 }
 
-int oci_open(const struct oci_profile *profile, const struct crio_host *host, crio_instance *in, crio_call *call, void **self,
-	     crio_err *err)
+int oci_open(const struct oci_profile *profile, const struct crio_host *host, crio_instance *in, crio_call *call,
+	     void **self, crio_err *err)
 {
 	struct oci *o = calloc(1, sizeof(*o));
 	const char *root = str0(host->opt_str(in, "root")), *monitor = str0(host->opt_str(in, "monitor_path"));
@@ -529,8 +539,8 @@ int oci_check(void *self, crio_call *call, crio_err *err)
 
 	(void)call;
 	if (o->path[0] != '/')
-		return o->host->fail(err, CRIO_E_NOT_FOUND, "runtime '%s' not found in PATH: install it or set runtime_path",
-				     o->path);
+		return o->host->fail(err, CRIO_E_NOT_FOUND,
+				     "runtime '%s' not found in PATH: install it or set runtime_path", o->path);
 	if (access(o->path, X_OK))
 		return o->host->fail(err, CRIO_E_NOT_FOUND, "runtime %s cannot be run: %s", o->path, strerror(errno));
 	if (!*o->monitor || access(o->monitor, X_OK))

@@ -1,6 +1,6 @@
 /*
- * oci.h: the OCI runtime library: containers run by an OCI runtime program (runc, crun, ...) under a conmon of their own.
- * The plugins oci, runc and crun are this library with other names and defaults.
+ * oci.h: the OCI runtime library: containers run by an OCI runtime program (runc, crun, ...) under a conmon of their
+ * own. The plugins oci, runc and crun are this library with other names and defaults.
  *
  * Threads: operations come from any thread, several at a time, also for one container; watches fire on the host's loop
  * thread. `mu` of the instance guards the tables and every field below that says so; it is never held over a program,
@@ -17,9 +17,9 @@
 #include "json.h"
 #include "util.h"
 
-#define MESSAGE_MAX 4096       /* of a runtime's or monitor's own words in an error */
+#define MESSAGE_MAX 4096 /* of a runtime's or monitor's own words in an error */
 #define RUNTIME_OUT_MAX (1u << 20)
-#define CLEANUP_NS (10 * NSEC_PER_SEC)  /* for everything that undoing a failed create may take, each step */
+#define CLEANUP_NS (10 * NSEC_PER_SEC)	 /* for everything that undoing a failed create may take, each step */
 #define EXIT_GRACE_NS (5 * NSEC_PER_SEC) /* between a container's death and its exit file */
 #define STATE_VERSION "1"
 
@@ -43,68 +43,71 @@ struct oci {
 	const struct crio_host *host;
 	crio_instance *in;
 	const struct oci_profile *profile;
-	char *path;          /* of the runtime, absolute */
+	char *path; /* of the runtime, absolute */
 	char *root;
-	char *monitor;       /* conmon, absolute; "" when not found: only creating needs it */
+	char *monitor; /* conmon, absolute; "" when not found: only creating needs it */
 	struct cgroups cgroups;
 	pthread_mutex_t mu;
-	struct ctr *ctrs[256];       /* mu; by hash of the id */
-	struct exec *execs;          /* mu */
-	uint64_t exec_seq;           /* mu */
-	struct exit_dir *exit_dirs;  /* mu */
+	struct ctr *ctrs[256];	    /* mu; by hash of the id */
+	struct exec *execs;	    /* mu */
+	uint64_t exec_seq;	    /* mu */
+	struct exit_dir *exit_dirs; /* mu */
 	int inotify;
 	int inotify_watch;
-	char *features, *version;    /* mu; asked once */
+	char *features, *version; /* mu; asked once */
 };
 
 struct ctr {
-	struct ctr *next;    /* mu */
+	struct ctr *next; /* mu */
 	struct oci *o;
-	int refs;            /* mu */
+	int refs; /* mu */
 	char id[132];
 	char *bundle, *persist_dir, *exit_dir, *attach_dir; /* final once it is in the table */
-	char *monitor_cgroup; /* the conmon's own cgroup, cgroupfs only; "" none */
+	char *monitor_cgroup;				    /* the conmon's own cgroup, cgroupfs only; "" none */
 	bool systemd;
 	/* set by create or reconnect before watches are on, then constant */
 	pid_t pid, monitor_pid;
 	uint64_t start, monitor_start;
-	char *cgroup;        /* the container's, NULL unknown */
+	char *cgroup; /* the container's, NULL unknown */
 	/* mu */
 	int pidfd, monitor_fd;
-	int pid_watch, monitor_watch, grace_timer; /* ids of the host; 0: none. Stay set once used: stale ids are harmless */
+	int pid_watch, monitor_watch,
+	    grace_timer; /* ids of the host; 0: none. Stay set once used: stale ids are harmless */
 	bool exited, monitor_died, deleting;
 	int32_t code, oom;
 	int64_t finished_ns;
 };
 
 /* oci.c */
-int oci_open(const struct oci_profile *profile, const struct crio_host *host, crio_instance *in, crio_call *call, void **self,
-	     crio_err *err);
+int oci_open(const struct oci_profile *profile, const struct crio_host *host, crio_instance *in, crio_call *call,
+	     void **self, crio_err *err);
 void oci_close(void *self);
 int oci_check(void *self, crio_call *call, crio_err *err);
 extern const struct crio_runtime_ops oci_ops;
 /* The options of every OCI plugin, with its own defaults of `path` and `root`. */
 #define OCI_OPT(type_, name_, dflt_, help_, min_, max_, flags_)                                                        \
 	{                                                                                                              \
-		.size = sizeof(struct crio_option), .type = (type_), .name = (name_), .dflt = (dflt_), .help = (help_), \
-		.min = (min_), .max = (max_), .flags = (flags_)                                                        \
+		.size = sizeof(struct crio_option), .type = (type_), .name = (name_), .dflt = (dflt_),                 \
+		.help = (help_), .min = (min_), .max = (max_), .flags = (flags_)                                       \
 	}
-#define OCI_OPTIONS(path_dflt)                                                                                          \
-	OCI_OPT(CRIO_OPT_STR, "path", path_dflt, "runtime program; empty: looked up in PATH", 0, 0, 0),                 \
-	OCI_OPT(CRIO_OPT_STR, "root", "", "directory of the runtime's own state; empty: /run/crun", 0, 0, 0),         \
-	OCI_OPT(CRIO_OPT_STR, "monitor_path", "", "conmon program; empty: looked up in PATH", 0, 0, 0),                \
-	OCI_OPT(CRIO_OPT_STRS, "monitor_env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",      \
-		"environment of conmon, KEY=value", 0, 0, 0),                                                          \
-	OCI_OPT(CRIO_OPT_STR, "monitor_cgroup", "", "where conmon runs: empty or pod, or a systemd slice", 0, 0, 0),     \
-	OCI_OPT(CRIO_OPT_STR, "monitor_log_level", "info", "log level given to conmon", 0, 0, 0),                       \
-	OCI_OPT(CRIO_OPT_MS, "create_timeout", "240s", "longest time for creating a container", 1, 3600000, 0),          \
-	OCI_OPT(CRIO_OPT_BOOL, "no_sync_log", "false", "conmon does not sync the log when the container ends", 0, 0, 0)
+#define OCI_OPTIONS(path_dflt)                                                                                         \
+	OCI_OPT(CRIO_OPT_STR, "path", path_dflt, "runtime program; empty: looked up in PATH", 0, 0, 0),                \
+	    OCI_OPT(CRIO_OPT_STR, "root", "", "directory of the runtime's own state; empty: /run/crun", 0, 0, 0),      \
+	    OCI_OPT(CRIO_OPT_STR, "monitor_path", "", "conmon program; empty: looked up in PATH", 0, 0, 0),            \
+	    OCI_OPT(CRIO_OPT_STRS, "monitor_env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", \
+		    "environment of conmon, KEY=value", 0, 0, 0),                                                      \
+	    OCI_OPT(CRIO_OPT_STR, "monitor_cgroup", "", "where conmon runs: empty or pod, or a systemd slice", 0, 0,   \
+		    0),                                                                                                \
+	    OCI_OPT(CRIO_OPT_STR, "monitor_log_level", "info", "log level given to conmon", 0, 0, 0),                  \
+	    OCI_OPT(CRIO_OPT_MS, "create_timeout", "240s", "longest time for creating a container", 1, 3600000, 0),    \
+	    OCI_OPT(CRIO_OPT_BOOL, "no_sync_log", "false", "conmon does not sync the log when the container ends", 0,  \
+		    0, 0)
 
 /* ctr.c: the table */
 struct ctr *ctr_new(struct oci *o, const char *id, const char *bundle, const char *persist_dir, const char *exit_dir,
-		    const char *attach_dir); /* one reference; NULL without memory */
-bool ctr_add(struct ctr *c);                           /* the table takes a reference of its own; false: the id is there */
-struct ctr *ctr_get(struct oci *o, const char *id);    /* a reference, or NULL */
+		    const char *attach_dir);	    /* one reference; NULL without memory */
+bool ctr_add(struct ctr *c);			    /* the table takes a reference of its own; false: the id is there */
+struct ctr *ctr_get(struct oci *o, const char *id); /* a reference, or NULL */
 void ctr_unref(struct ctr *c);
 /* Out of the table with its watches off. */
 void ctr_drop(struct ctr *c);
@@ -128,9 +131,9 @@ bool watch_look(struct ctr *c, bool emit);
 
 /* run.c: the runtime program */
 struct run_args {
-	const char *what;          /* "start": in messages */
-	struct list argv;          /* after the program and its global options */
-	const char *input;         /* for stdin; may be NULL */
+	const char *what;  /* "start": in messages */
+	struct list argv;  /* after the program and its global options */
+	const char *input; /* for stdin; may be NULL */
 	bool systemd;
 };
 /* Runs it. Failure of the program is INTERNAL with its words. `out` may be NULL. */
@@ -152,8 +155,8 @@ void conmon_remove(struct ctr *c);
 int scope_start(struct oci *o, crio_call *call, const char *unit, const char *slice, pid_t pid, crio_err *err);
 
 /* exec.c */
-int exec_start(void *self, crio_call *call, const struct crio_runtime_exec_args *args, struct crio_runtime_exec_out *out,
-	       crio_err *err);
+int exec_start(void *self, crio_call *call, const struct crio_runtime_exec_args *args,
+	       struct crio_runtime_exec_out *out, crio_err *err);
 int exec_wait(void *self, crio_call *call, const struct crio_runtime_exec_ref *args, struct crio_runtime_exec_exit *out,
 	      crio_err *err);
 int exec_kill(void *self, crio_call *call, const struct crio_runtime_exec_ref *args, struct crio_runtime_no_out *out,

@@ -9,7 +9,8 @@ void run_env(struct list *env)
 {
 	const char *path = getenv("PATH"), *xdg = getenv("XDG_RUNTIME_DIR");
 
-	list_addf(env, "PATH=%s", path && *path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+	list_addf(env, "PATH=%s",
+		  path && *path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 	if (xdg && *xdg)
 		list_addf(env, "XDG_RUNTIME_DIR=%s", xdg);
 }
@@ -31,11 +32,17 @@ bool run_knows(struct oci *o, const char *id)
 
 int run(struct oci *o, crio_call *call, struct run_args *a, struct crio_bytes *out, crio_err *err)
 {
-	auto_list struct list argv = { 0 }, env = { 0 };
-	struct crio_spawned got = { .size = sizeof(got), .pidfd = -1 };
-	struct crio_spawn s = { .size = sizeof(s), .flags = CRIO_SPAWN_CAPTURE, .path = o->path, .stdin_fd = -1,
-				.stdout_fd = -1, .stderr_fd = -1, .netns_fd = -1, .stdout_limit = RUNTIME_OUT_MAX,
-				.stderr_limit = MESSAGE_MAX };
+	auto_list struct list argv = {0}, env = {0};
+	struct crio_spawned got = {.size = sizeof(got), .pidfd = -1};
+	struct crio_spawn s = {.size = sizeof(s),
+			       .flags = CRIO_SPAWN_CAPTURE,
+			       .path = o->path,
+			       .stdin_fd = -1,
+			       .stdout_fd = -1,
+			       .stderr_fd = -1,
+			       .netns_fd = -1,
+			       .stdout_limit = RUNTIME_OUT_MAX,
+			       .stderr_limit = MESSAGE_MAX};
 	int r;
 
 	run_argv(o, &argv, a->systemd);
@@ -68,10 +75,15 @@ int run(struct oci *o, crio_call *call, struct run_args *a, struct crio_bytes *o
 
 void run_delete_detached(struct oci *o, crio_call *call, const char *id)
 {
-	auto_list struct list argv = { 0 }, env = { 0 };
-	struct crio_spawned got = { .size = sizeof(got), .pidfd = -1 };
-	struct crio_spawn s = { .size = sizeof(s), .flags = CRIO_SPAWN_DETACHED, .path = o->path, .stdin_fd = -1,
-				.stdout_fd = -1, .stderr_fd = -1, .netns_fd = -1 };
+	auto_list struct list argv = {0}, env = {0};
+	struct crio_spawned got = {.size = sizeof(got), .pidfd = -1};
+	struct crio_spawn s = {.size = sizeof(s),
+			       .flags = CRIO_SPAWN_DETACHED,
+			       .path = o->path,
+			       .stdin_fd = -1,
+			       .stdout_fd = -1,
+			       .stderr_fd = -1,
+			       .netns_fd = -1};
 
 	run_argv(o, &argv, false);
 	list_add(&argv, "delete");

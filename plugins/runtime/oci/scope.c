@@ -20,19 +20,29 @@ static bool is_in(pid_t pid, const char *unit)
 
 int scope_start(struct oci *o, crio_call *call, const char *unit, const char *slice, pid_t pid, crio_err *err)
 {
-	static const char *const head[] = { "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
-					    "org.freedesktop.systemd1.Manager", "StartTransientUnit", "ssa(sv)a(sa(sv))" };
-	auto_list struct list argv = { 0 }, env = { 0 };
+	static const char *const head[] = {"call",
+					   "org.freedesktop.systemd1",
+					   "/org/freedesktop/systemd1",
+					   "org.freedesktop.systemd1.Manager",
+					   "StartTransientUnit",
+					   "ssa(sv)a(sa(sv))"};
+	auto_list struct list argv = {0}, env = {0};
 	auto_free char *busctl = find_program("busctl");
-	struct crio_spawned got = { .size = sizeof(got), .pidfd = -1 };
-	struct crio_spawn s = { .size = sizeof(s), .flags = CRIO_SPAWN_CAPTURE, .path = busctl, .stdin_fd = -1,
-				.stdout_fd = -1, .stderr_fd = -1, .netns_fd = -1, .stderr_limit = MESSAGE_MAX };
+	struct crio_spawned got = {.size = sizeof(got), .pidfd = -1};
+	struct crio_spawn s = {.size = sizeof(s),
+			       .flags = CRIO_SPAWN_CAPTURE,
+			       .path = busctl,
+			       .stdin_fd = -1,
+			       .stdout_fd = -1,
+			       .stderr_fd = -1,
+			       .netns_fd = -1,
+			       .stderr_limit = MESSAGE_MAX};
 	int64_t end = mono_ns() + SETTLE_NS;
 	int r;
 
 	if (!busctl)
-		return o->host->fail(err, CRIO_E_UNAVAILABLE, "put conmon into %s: program busctl not found (package systemd)",
-				     unit);
+		return o->host->fail(err, CRIO_E_UNAVAILABLE,
+				     "put conmon into %s: program busctl not found (package systemd)", unit);
 	list_add(&argv, busctl);
 	for (size_t i = 0; i < N_ELEMENTS(head); i++)
 		list_add(&argv, head[i]);

@@ -232,8 +232,7 @@ bool proc_start_time(pid_t pid, uint64_t *ret)
 	text[n] = 0;
 	/* the command name may hold anything, ')' and spaces too: what follows its last ')' is numbers */
 	p = strrchr(text, ')');
-	if (!p || sscanf(p + 1,
-			 " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
+	if (!p || sscanf(p + 1, " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
 			 &state, &start) != 2)
 		return false;
 	if (state == 'Z' || state == 'X')
@@ -297,7 +296,7 @@ int fd_wait(int fd, short events, int64_t timeout_ns)
 	int64_t end = mono_ns() + timeout_ns;
 
 	for (;;) {
-		struct pollfd p = { .fd = fd, .events = events };
+		struct pollfd p = {.fd = fd, .events = events};
 		int64_t left = end - mono_ns();
 		struct timespec ts;
 		int r;
@@ -323,7 +322,7 @@ int call_wait(const struct crio_host *h, crio_call *call, int fd, short events, 
 	if (timeout_ns >= 0 && end - now > timeout_ns)
 		end = now + timeout_ns;
 	for (;;) {
-		struct pollfd p[2] = { { .fd = fd, .events = events }, { .fd = cancel, .events = POLLIN } };
+		struct pollfd p[2] = {{.fd = fd, .events = events}, {.fd = cancel, .events = POLLIN}};
 		int64_t left = end == INT64_MAX ? 3600 * NSEC_PER_SEC : end - h->now_ns();
 		struct timespec ts;
 		int r;

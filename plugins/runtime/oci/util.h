@@ -45,7 +45,7 @@ void list_addf(struct list *l, const char *fmt, ...) __attribute__((format(print
 void list_release(struct list *l);
 static inline struct crio_strs list_view(const struct list *l)
 {
-	struct crio_strs s = { (const char *const *)l->v, l->n };
+	struct crio_strs s = {(const char *const *)l->v, l->n};
 	return s;
 }
 #define auto_list __attribute__((cleanup(list_release)))
@@ -75,7 +75,8 @@ bool path_is_good(const char *p);
  * into a message. */
 void tidy(char *s);
 
-/* start time of a process (field 22 of /proc/<pid>/stat, clock ticks since boot). False: no such process, or a zombie. */
+/* start time of a process (field 22 of /proc/<pid>/stat, clock ticks since boot). False: no such process, or a zombie.
+ */
 bool proc_start_time(pid_t pid, uint64_t *ret);
 /* The pid is that of a living process with this start time (0: any). */
 bool proc_is(pid_t pid, uint64_t start_time);
@@ -91,11 +92,12 @@ int64_t real_ns(void);
 /* Looks `name` up in PATH; NULL when there is none. An absolute name is returned as it is when executable. */
 char *find_program(const char *name);
 /*
- * An error that may turn out to be none: begin with h->err_new() (which may be NULL), then either give it to the caller, or
- * free it and succeed. Gives `own` to err and frees it; returns code.
+ * An error that may turn out to be none: begin with h->err_new() (which may be NULL), then either give it to the
+ * caller, or free it and succeed. Gives `own` to err and frees it; returns code.
  */
 int err_give(const struct crio_host *h, crio_err *own, crio_err *err, int code);
-/* Waits until fd has events or the call ends or timeout_ns (< 0: none) passes. 0; DEADLINE or CANCELLED with "<what>: ...". */
+/* Waits until fd has events or the call ends or timeout_ns (< 0: none) passes. 0; DEADLINE or CANCELLED with "<what>:
+ * ...". */
 int call_wait(const struct crio_host *h, crio_call *call, int fd, short events, int64_t timeout_ns, const char *what,
 	      crio_err *err);
 

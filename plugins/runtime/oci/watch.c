@@ -32,15 +32,15 @@ static bool set_exit(struct ctr *c, int code, int64_t when_ns, bool oom)
 
 static void emit_exit(struct ctr *c)
 {
-	struct crio_event_exit e = { .size = sizeof(e), .exit_code = c->code, .id = c->id, .time_ns = c->finished_ns,
-				     .oom = c->oom };
+	struct crio_event_exit e = {
+	    .size = sizeof(e), .exit_code = c->code, .id = c->id, .time_ns = c->finished_ns, .oom = c->oom};
 
 	(void)c->o->host->emit(c->o->in, CRIO_EVENT_EXIT, &e);
 }
 
 static bool was_oom(struct ctr *c, int code)
 {
-	const char *dirs[] = { c->persist_dir, c->bundle };
+	const char *dirs[] = {c->persist_dir, c->bundle};
 
 	for (size_t i = 0; i < N_ELEMENTS(dirs); i++) {
 		auto_free char *p = *dirs[i] ? fmt("%s/oom", dirs[i]) : NULL;
@@ -69,7 +69,8 @@ bool watch_look(struct ctr *c, bool emit)
 	/* conmon writes -1 when it does not know */
 	if (!parse_i64(text, -255, 255, &code) || code < -1)
 		code = -1;
-	if (set_exit(c, (int)code, st.st_mtim.tv_sec * NSEC_PER_SEC + st.st_mtim.tv_nsec, was_oom(c, (int)code)) && emit)
+	if (set_exit(c, (int)code, st.st_mtim.tv_sec * NSEC_PER_SEC + st.st_mtim.tv_nsec, was_oom(c, (int)code)) &&
+	    emit)
 		emit_exit(c);
 	return true;
 }
@@ -86,8 +87,8 @@ static void on_grace(void *arg)
 	struct ctr *c = arg;
 
 	if (!watch_look(c, true)) {
-		c->o->host->log(c->o->in, CRIO_LOG_WARN, "container %s ended but its monitor %d has not said how", c->id,
-				(int)c->monitor_pid);
+		c->o->host->log(c->o->in, CRIO_LOG_WARN, "container %s ended but its monitor %d has not said how",
+				c->id, (int)c->monitor_pid);
 		exit_unknown(c);
 	}
 }
@@ -120,7 +121,7 @@ static int on_pid(void *arg, int fd, uint32_t events)
 static int on_monitor(void *arg, int fd, uint32_t events)
 {
 	struct ctr *c = arg;
-	struct crio_event_exit e = { .size = sizeof(e), .id = c->id, .time_ns = real_ns() };
+	struct crio_event_exit e = {.size = sizeof(e), .id = c->id, .time_ns = real_ns()};
 
 	(void)fd;
 	(void)events;
@@ -240,7 +241,8 @@ int watch_open(struct oci *o, crio_err *err)
 {
 	o->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (o->inotify < 0)
-		return o->host->fail(err, CRIO_E_IO, "watch for exits: inotify_init: %s (fs.inotify.max_user_instances?)",
+		return o->host->fail(err, CRIO_E_IO,
+				     "watch for exits: inotify_init: %s (fs.inotify.max_user_instances?)",
 				     strerror(errno));
 	o->inotify_watch = o->host->watch_fd(o->in, o->inotify, EPOLLIN, on_inotify, o, err);
 	return o->inotify_watch < 0 ? o->host->wrap(err, "watch for exits") : 0;

@@ -86,7 +86,7 @@ static void on_event(void *arg, struct plugin_inst *in, int type, const void *ev
 bool rt_event(struct rt *rt, int type, const char *id, int64_t timeout_ns, struct rt_event *ret)
 {
 	int64_t end = now_real_ns() + timeout_ns;
-	struct timespec ts = { end / SEC, end % SEC };
+	struct timespec ts = {end / SEC, end % SEC};
 	cleanup_unlock pthread_mutex_t *l = lock(&rt->mu);
 	for (;;) {
 		for (size_t i = 0; i < rt->n_events; i++) {
@@ -107,13 +107,15 @@ static void copy_file(const char *from, const char *to, mode_t mode)
 	cleanup_free char *text = NULL;
 	size_t n = 0;
 	crio_err err = ERR_INIT;
-	if (fs_read_file(AT_FDCWD, from, 64u << 20, &text, &n, &err) < 0 || fs_write_path(to, text, n, mode, FS_RUN, &err) < 0)
+	if (fs_read_file(AT_FDCWD, from, 64u << 20, &text, &n, &err) < 0 ||
+	    fs_write_path(to, text, n, mode, FS_RUN, &err) < 0)
 		fail_msg("%s", err_text(&err));
 }
 
 static void open_instance(struct rt *rt)
 {
-	rt_ok(rt, plugins_open(rt->plugins, rt->call, CRIO_KIND_RUNTIME, rt->plugin, "handler", &rt->options, &rt->in, &rt->err));
+	rt_ok(rt, plugins_open(rt->plugins, rt->call, CRIO_KIND_RUNTIME, rt->plugin, "handler", &rt->options, &rt->in,
+			       &rt->err));
 	plugin_inst_listen(rt->in, on_event, rt);
 }
 
@@ -127,12 +129,14 @@ struct rt *rt_new(const char *plugin, ...)
 	assert_int_equal(chmod(rt->dir, 0755), 0);
 	(void)pthread_mutex_init(&rt->mu, NULL);
 	(void)pthread_cond_init(&rt->cond, NULL);
-	static const char *const dirs[] = { "plugins/runtime", "options", "state", "run", "exits", "attach", "log", "bundles" };
+	static const char *const dirs[] = {"plugins/runtime", "options", "state", "run",
+					   "exits",	      "attach",	 "log",	  "bundles"};
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
 		rt_free_ char *p = rt_path(rt, "%s", dirs[i]);
 		rt_ok(rt, fs_mkdir_p(p, 0755, &rt->err));
 	}
-	rt_free_ char *from = path_fmt("%s/runtime/.libs/%s.so", RT_PLUGINS, plugin), *to = rt_path(rt, "plugins/runtime/%s.so", plugin);
+	rt_free_ char *from = path_fmt("%s/runtime/.libs/%s.so", RT_PLUGINS, plugin),
+		      *to = rt_path(rt, "plugins/runtime/%s.so", plugin);
 	copy_file(from, to, 0755);
 	(void)snprintf(rt->plugin, sizeof(rt->plugin), "%s", plugin);
 	rt_free_ char *root = rt_path(rt, "root");
@@ -147,8 +151,12 @@ struct rt *rt_new(const char *plugin, ...)
 	rt->call = call_new("test", now_mono_ns() + 120 * SEC);
 	rt_free_ char *dir = rt_path(rt, "plugins"), *options = rt_path(rt, "options");
 	rt_free_ char *state = rt_path(rt, "state"), *run = rt_path(rt, "run");
-	struct plugins_args a = { .dir = dir, .options_dir = options, .state_dir = state, .run_dir = run, .loop = rt->loop,
-				  .workers = rt->workers };
+	struct plugins_args a = {.dir = dir,
+				 .options_dir = options,
+				 .state_dir = state,
+				 .run_dir = run,
+				 .loop = rt->loop,
+				 .workers = rt->workers};
 	rt_ok(rt, plugins_new(&a, &rt->plugins, &rt->err));
 	open_instance(rt);
 	return rt;
@@ -234,8 +242,9 @@ char *rt_script(struct rt *rt, const char *name, const char *text)
 
 static void make_rootfs(struct rt *rt, const char *bundle)
 {
-	static const char *const dirs[] = { "bin", "proc", "dev", "tmp", "sys" };
-	static const char *const applets[] = { "sh", "sleep", "echo", "cat", "true", "ls", "id", "stty", "dd", "head", "tty" };
+	static const char *const dirs[] = {"bin", "proc", "dev", "tmp", "sys"};
+	static const char *const applets[] = {"sh", "sleep", "echo", "cat",  "true", "ls",
+					      "id", "stty",  "dd",   "head", "tty"};
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
 		rt_free_ char *p = path_fmt("%s/rootfs/%s", bundle, dirs[i]);
 		rt_ok(rt, fs_mkdir_p(p, 0755, &rt->err));
@@ -253,16 +262,22 @@ static void make_bundle(struct rt *rt, const struct rt_ctr *c, const char *bundl
 	rt_free_ char *spec = path_fmt("%s/config.json", bundle);
 	cleanup_buf struct buf b = BUF_INIT;
 	make_rootfs(rt, bundle);
-	buf_addf(&b, "{\"ociVersion\":\"1.0.2\",\"hostname\":\"test\",\"process\":{\"terminal\":%s,\"user\":{\"uid\":0,\"gid\":0},"
-		     "\"args\":%s,\"env\":[\"PATH=/bin\",\"TERM=xterm\"],\"cwd\":\"/\"},\"root\":{\"path\":\"rootfs\"},",
+	buf_addf(&b,
+		 "{\"ociVersion\":\"1.0.2\",\"hostname\":\"test\",\"process\":{\"terminal\":%s,\"user\":{\"uid\":0,"
+		 "\"gid\":0},"
+		 "\"args\":%s,\"env\":[\"PATH=/bin\",\"TERM=xterm\"],\"cwd\":\"/\"},\"root\":{\"path\":\"rootfs\"},",
 		 c->terminal ? "true" : "false", c->args);
-	buf_addf(&b, "\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"},"
-		     "{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"source\":\"tmpfs\",\"options\":[\"mode=755\"]},"
-		     "{\"destination\":\"/dev/pts\",\"type\":\"devpts\",\"source\":\"devpts\",\"options\":[\"newinstance\","
-		     "\"ptmxmode=0666\"]}],");
-	buf_addf(&b, "\"annotations\":{\"io.kubernetes.cri.container-type\":\"container\",\"io.kubernetes.cri.sandbox-id\":\"pod1\"},"
-		     "\"linux\":{\"cgroupsPath\":\"" PARENT "/crio-%s\",\"resources\":%s,\"namespaces\":[{\"type\":\"pid\"},"
-		     "{\"type\":\"mount\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},{\"type\":\"network\"}]}}",
+	buf_addf(&b,
+		 "\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"},"
+		 "{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"source\":\"tmpfs\",\"options\":[\"mode=755\"]},"
+		 "{\"destination\":\"/dev/pts\",\"type\":\"devpts\",\"source\":\"devpts\",\"options\":[\"newinstance\","
+		 "\"ptmxmode=0666\"]}],");
+	buf_addf(&b,
+		 "\"annotations\":{\"io.kubernetes.cri.container-type\":\"container\",\"io.kubernetes.cri.sandbox-id\":"
+		 "\"pod1\"},"
+		 "\"linux\":{\"cgroupsPath\":\"" PARENT
+		 "/crio-%s\",\"resources\":%s,\"namespaces\":[{\"type\":\"pid\"},"
+		 "{\"type\":\"mount\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},{\"type\":\"network\"}]}}",
 		 c->id, c->resources ? c->resources : "{}");
 	rt_free_ char *text = buf_take(&b);
 	assert_non_null(text);
@@ -272,24 +287,37 @@ static void make_bundle(struct rt *rt, const struct rt_ctr *c, const char *bundl
 int rt_create(struct rt *rt, struct rt_ctr *c)
 {
 	rt_free_ char *bundle = rt_path(rt, "bundles/%s", c->id), *log = rt_path(rt, "log/%s.log", c->id);
-	rt_free_ char *exits = rt_path(rt, "exits"), *attach = rt_path(rt, "attach"), *persist = rt_path(rt, "persist-%s", c->id);
+	rt_free_ char *exits = rt_path(rt, "exits"), *attach = rt_path(rt, "attach"),
+		      *persist = rt_path(rt, "persist-%s", c->id);
 	struct stat st;
 	if (stat(bundle, &st) < 0)
 		make_bundle(rt, c, bundle);
 	rt_ok(rt, fs_mkdir_p(persist, 0755, &rt->err));
-	struct crio_runtime_create_args a = { .size = sizeof(a), .cgroup_manager = CRIO_CGROUP_CGROUPFS, .id = c->id,
-					      .sandbox_id = "pod1", .name = c->id, .bundle = bundle, .persist_dir = persist,
-					      .log_path = log, .exit_dir = exits, .attach_dir = attach, .cgroup_parent = PARENT,
-					      .sandbox_netns = "", .log_size_max = -1, .timeout_ns = c->timeout_ns,
-					      .terminal = c->terminal, .stdin_open = c->stdin_open, .monitor_cgroup = "" };
-	c->out = (struct crio_runtime_create_out){ .size = sizeof(c->out) };
+	struct crio_runtime_create_args a = {.size = sizeof(a),
+					     .cgroup_manager = CRIO_CGROUP_CGROUPFS,
+					     .id = c->id,
+					     .sandbox_id = "pod1",
+					     .name = c->id,
+					     .bundle = bundle,
+					     .persist_dir = persist,
+					     .log_path = log,
+					     .exit_dir = exits,
+					     .attach_dir = attach,
+					     .cgroup_parent = PARENT,
+					     .sandbox_netns = "",
+					     .log_size_max = -1,
+					     .timeout_ns = c->timeout_ns,
+					     .terminal = c->terminal,
+					     .stdin_open = c->stdin_open,
+					     .monitor_cgroup = ""};
+	c->out = (struct crio_runtime_create_out){.size = sizeof(c->out)};
 	return plugin_runtime_create(rt->in, rt->call, &a, &c->out, &rt->err);
 }
 
 int rt_start(struct rt *rt, const char *id)
 {
-	struct crio_runtime_id_args a = { .size = sizeof(a), .id = id };
-	struct crio_runtime_no_out out = { .size = sizeof(out) };
+	struct crio_runtime_id_args a = {.size = sizeof(a), .id = id};
+	struct crio_runtime_no_out out = {.size = sizeof(out)};
 	return plugin_runtime_start(rt->in, rt->call, &a, &out, &rt->err);
 }
 
@@ -301,22 +329,22 @@ void rt_run(struct rt *rt, struct rt_ctr *c)
 
 int rt_kill(struct rt *rt, const char *id, int sig)
 {
-	struct crio_runtime_kill_args a = { .size = sizeof(a), .id = id, .signal = sig };
-	struct crio_runtime_no_out out = { .size = sizeof(out) };
+	struct crio_runtime_kill_args a = {.size = sizeof(a), .id = id, .signal = sig};
+	struct crio_runtime_no_out out = {.size = sizeof(out)};
 	return plugin_runtime_kill(rt->in, rt->call, &a, &out, &rt->err);
 }
 
 int rt_del(struct rt *rt, const char *id)
 {
-	struct crio_runtime_id_args a = { .size = sizeof(a), .id = id, .force = 1 };
-	struct crio_runtime_no_out out = { .size = sizeof(out) };
+	struct crio_runtime_id_args a = {.size = sizeof(a), .id = id, .force = 1};
+	struct crio_runtime_no_out out = {.size = sizeof(out)};
 	return plugin_runtime_del(rt->in, rt->call, &a, &out, &rt->err);
 }
 
 int rt_state(struct rt *rt, const char *id, struct crio_runtime_state_out *out)
 {
-	struct crio_runtime_id_args a = { .size = sizeof(a), .id = id };
-	*out = (struct crio_runtime_state_out){ .size = sizeof(*out) };
+	struct crio_runtime_id_args a = {.size = sizeof(a), .id = id};
+	*out = (struct crio_runtime_state_out){.size = sizeof(*out)};
 	return plugin_runtime_state(rt->in, rt->call, &a, out, &rt->err);
 }
 
@@ -324,11 +352,18 @@ int rt_reconnect(struct rt *rt, struct rt_ctr *c, struct crio_runtime_state_out 
 {
 	rt_free_ char *bundle = rt_path(rt, "bundles/%s", c->id), *persist = rt_path(rt, "persist-%s", c->id);
 	rt_free_ char *exits = rt_path(rt, "exits"), *attach = rt_path(rt, "attach");
-	struct crio_runtime_reconnect_args a = { .size = sizeof(a), .pid = c->out.pid, .start_time = c->out.start_time, .id = c->id,
-						 .sandbox_id = "pod1", .bundle = bundle, .persist_dir = persist, .exit_dir = exits,
-						 .attach_dir = attach, .monitor_pid = c->out.monitor_pid,
-						 .monitor_start_time = c->out.monitor_start_time };
-	*out = (struct crio_runtime_state_out){ .size = sizeof(*out) };
+	struct crio_runtime_reconnect_args a = {.size = sizeof(a),
+						.pid = c->out.pid,
+						.start_time = c->out.start_time,
+						.id = c->id,
+						.sandbox_id = "pod1",
+						.bundle = bundle,
+						.persist_dir = persist,
+						.exit_dir = exits,
+						.attach_dir = attach,
+						.monitor_pid = c->out.monitor_pid,
+						.monitor_start_time = c->out.monitor_start_time};
+	*out = (struct crio_runtime_state_out){.size = sizeof(*out)};
 	return plugin_runtime_reconnect(rt->in, rt->call, &a, out, &rt->err);
 }
 
@@ -357,10 +392,15 @@ int rt_exec(struct rt *rt, const char *id, const char *args, const char *input, 
 {
 	int in[2], out[2], err[2];
 	assert_true(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0);
-	rt_free_ char *process = path_fmt("{\"user\":{\"uid\":0,\"gid\":0},\"cwd\":\"/\",\"env\":[\"PATH=/bin\"],\"args\":%s}", args);
-	struct crio_runtime_exec_args a = { .size = sizeof(a), .id = id, .process_json = process, .stdin_fd = in[0],
-					    .stdout_fd = out[1], .stderr_fd = err[1] };
-	struct crio_runtime_exec_out o = { .size = sizeof(o) };
+	rt_free_ char *process =
+	    path_fmt("{\"user\":{\"uid\":0,\"gid\":0},\"cwd\":\"/\",\"env\":[\"PATH=/bin\"],\"args\":%s}", args);
+	struct crio_runtime_exec_args a = {.size = sizeof(a),
+					   .id = id,
+					   .process_json = process,
+					   .stdin_fd = in[0],
+					   .stdout_fd = out[1],
+					   .stderr_fd = err[1]};
+	struct crio_runtime_exec_out o = {.size = sizeof(o)};
 	int64_t t = now_mono_ns();
 	memset(ret, 0, sizeof(*ret));
 	int r = plugin_runtime_exec_start(rt->in, rt->call, &a, &o, &rt->err);
@@ -368,7 +408,8 @@ int rt_exec(struct rt *rt, const char *id, const char *args, const char *input, 
 	(void)close(out[1]);
 	(void)close(err[1]);
 	if (r == 0) {
-		struct reader ro = { out[0], ret->out, sizeof(ret->out), 0 }, re = { err[0], ret->err, sizeof(ret->err), 0 };
+		struct reader ro = {out[0], ret->out, sizeof(ret->out), 0},
+			      re = {err[0], ret->err, sizeof(ret->err), 0};
 		pthread_t to, te;
 		assert_int_equal(pthread_create(&to, NULL, read_all, &ro), 0);
 		assert_int_equal(pthread_create(&te, NULL, read_all, &re), 0);
@@ -376,12 +417,12 @@ int rt_exec(struct rt *rt, const char *id, const char *args, const char *input, 
 			assert_int_equal(write(in[1], input, strlen(input)), (int)strlen(input));
 		(void)close(in[1]);
 		in[1] = -1;
-		struct crio_runtime_exec_ref ref = { .size = sizeof(ref), .id = id, .exec_id = o.exec_id };
-		struct crio_runtime_exec_exit x = { .size = sizeof(x) };
+		struct crio_runtime_exec_ref ref = {.size = sizeof(ref), .id = id, .exec_id = o.exec_id};
+		struct crio_runtime_exec_exit x = {.size = sizeof(x)};
 		crio_call *sub = call_sub(rt->call, timeout_ns);
 		ret->r = plugin_runtime_exec_wait(rt->in, sub, &ref, &x, NULL);
 		if (ret->r < 0) {
-			struct crio_runtime_no_out no = { .size = sizeof(no) };
+			struct crio_runtime_no_out no = {.size = sizeof(no)};
 			ref.signal = SIGKILL;
 			rt_ok(rt, plugin_runtime_exec_kill(rt->in, rt->call, &ref, &no, &rt->err));
 			rt_ok(rt, plugin_runtime_exec_wait(rt->in, rt->call, &ref, &x, &rt->err));
@@ -447,8 +488,15 @@ static void no_cgroup(const char *id)
 
 void rt_nothing_left(struct rt *rt, const char *id)
 {
-	static const char *const places[] = { "root/%s", "exits/%s", "attach/%s", "bundles/%s/pidfile", "bundles/%s/conmon-pidfile",
-					      "bundles/%s/ctl", "bundles/%s/attach", "bundles/%s/winsz", "persist-%s/exit" };
+	static const char *const places[] = {"root/%s",
+					     "exits/%s",
+					     "attach/%s",
+					     "bundles/%s/pidfile",
+					     "bundles/%s/conmon-pidfile",
+					     "bundles/%s/ctl",
+					     "bundles/%s/attach",
+					     "bundles/%s/winsz",
+					     "persist-%s/exit"};
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
 		char tail[256];
 #pragma GCC diagnostic push

@@ -35,18 +35,18 @@ struct rt {
 	struct workers *workers;
 	struct plugins *plugins;
 	struct plugin_inst *in;
-	crio_call *call;        /* 60 s, for everything that needs no other */
+	crio_call *call; /* 60 s, for everything that needs no other */
 	crio_err err;
 	char plugin[32];
 	struct kvs options;
-	pthread_mutex_t mu;     /* guards the rest */
+	pthread_mutex_t mu; /* guards the rest */
 	pthread_cond_t cond;
 	struct rt_event events[RT_EVENTS];
 	size_t n_events;
 };
 
-/* Runs body(argc, argv) in a child with mounts of its own and this process as the reaper of all orphans; 77 when this machine
- * lacks what is needed (root, and each program of the NULL-terminated list). */
+/* Runs body(argc, argv) in a child with mounts of its own and this process as the reaper of all orphans; 77 when this
+ * machine lacks what is needed (root, and each program of the NULL-terminated list). */
 int rt_main(int (*body)(void), const char *const *programs);
 
 /* A node with plugin `plugin` opened; options are name, value, ..., NULL. */
@@ -58,8 +58,8 @@ void rt_ok(struct rt *rt, int r);
 
 struct rt_ctr {
 	const char *id;
-	const char *args;        /* JSON array */
-	const char *resources;   /* JSON of linux.resources; NULL none */
+	const char *args;      /* JSON array */
+	const char *resources; /* JSON of linux.resources; NULL none */
 	bool terminal, stdin_open;
 	int64_t timeout_ns;
 	struct crio_runtime_create_out out;
@@ -81,7 +81,8 @@ struct rt_exec {
 	int64_t ns;
 };
 /* Runs args (JSON array) in the container and collects; kills it when timeout_ns > 0 has passed. */
-int rt_exec(struct rt *rt, const char *id, const char *args, const char *input, int64_t timeout_ns, struct rt_exec *ret);
+int rt_exec(struct rt *rt, const char *id, const char *args, const char *input, int64_t timeout_ns,
+	    struct rt_exec *ret);
 
 /* The event of this type for this container, waiting for it; false after timeout_ns. */
 bool rt_event(struct rt *rt, int type, const char *id, int64_t timeout_ns, struct rt_event *ret);

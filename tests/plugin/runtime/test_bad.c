@@ -1,11 +1,11 @@
-/* test_bad.c: the OCI plugin with runtimes and monitors that hang, crash or talk nonsense: each call ends in time and leaves
- * nothing behind. */
+/* test_bad.c: the OCI plugin with runtimes and monitors that hang, crash or talk nonsense: each call ends in time and
+ * leaves nothing behind. */
 #include "tests/plugin/runtime/rt.h"
 
 #include <signal.h>
 
-#define LIMIT (400 * MS)  /* of a create */
-#define SLACK (3 * SEC)   /* for killing and cleaning, on a busy machine */
+#define LIMIT (400 * MS) /* of a create */
+#define SLACK (3 * SEC)	 /* for killing and cleaning, on a busy machine */
 
 static const char hang[] = "#!/bin/sh\nexec sleep 4720\n";
 static const char spin[] = "#!/bin/sh\ntrap '' TERM INT\nsleep 4720 &\nwhile :; do sleep 4720; done\n";
@@ -18,7 +18,8 @@ static const char flood[] = "#!/bin/sh\nexec cat /dev/zero >&3\n";
 static const char wrong_pid[] = "#!/bin/sh\necho '{\"pid\": 99999999999}' >&3\n";
 static const char no_pidfile[] = "#!/bin/sh\necho '{\"pid\": 4194999}' >&3\n";
 static const char deaf[] = "#!/bin/sh\nexec 3>&- 4<&-\nexec sleep 4720\n";
-static const char unicode[] = "#!/bin/sh\necho '{\"pid\":-1,\"message\":\"caf\\u00e9 \\ud83d\\ude00 \\\"x\\\"\"}' >&3\n";
+static const char unicode[] =
+    "#!/bin/sh\necho '{\"pid\":-1,\"message\":\"caf\\u00e9 \\ud83d\\ude00 \\\"x\\\"\"}' >&3\n";
 
 static void one_create(const char *runtime, const char *monitor, int code, const char *says)
 {
@@ -31,8 +32,9 @@ static void one_create(const char *runtime, const char *monitor, int code, const
 		assert_int_equal(fs_write_path(r, runtime, strlen(runtime), 0755, FS_RUN, &err), 0);
 	if (monitor)
 		assert_int_equal(fs_write_path(m, monitor, strlen(monitor), 0755, FS_RUN, &err), 0);
-	rt = rt_new("oci", "path", runtime ? r : "/usr/bin/crun", "monitor_path", monitor ? m : "/usr/bin/conmon", NULL);
-	struct rt_ctr c = { .id = "bb01", .args = "[\"/bin/sleep\",\"4720\"]", .timeout_ns = LIMIT };
+	rt =
+	    rt_new("oci", "path", runtime ? r : "/usr/bin/crun", "monitor_path", monitor ? m : "/usr/bin/conmon", NULL);
+	struct rt_ctr c = {.id = "bb01", .args = "[\"/bin/sleep\",\"4720\"]", .timeout_ns = LIMIT};
 	int64_t t = now_mono_ns();
 	int got = rt_create(rt, &c);
 	t = now_mono_ns() - t;
@@ -93,7 +95,7 @@ static void missing_programs(void **st)
 	rt = rt_new("crun", "monitor_path", "/no/such/conmon", NULL);
 	assert_int_equal(plugin_inst_check(rt->in, rt->call, &rt->err), CRIO_E_NOT_FOUND);
 	err_clear(&rt->err);
-	struct rt_ctr c = { .id = "bb02", .args = "[\"/bin/true\"]" };
+	struct rt_ctr c = {.id = "bb02", .args = "[\"/bin/true\"]"};
 	assert_true(rt_create(rt, &c) < 0);
 	err_clear(&rt->err);
 	rt_nothing_left(rt, c.id);
@@ -105,7 +107,7 @@ static void later_calls(void **st)
 {
 	(void)st;
 	struct rt *rt = rt_new("oci", "path", "/usr/bin/crun", NULL);
-	struct rt_ctr c = { .id = "bb03", .args = "[\"/bin/sleep\",\"1000\"]" };
+	struct rt_ctr c = {.id = "bb03", .args = "[\"/bin/sleep\",\"1000\"]"};
 	struct crio_runtime_state_out s;
 	struct rt_exec x;
 	rt_run(rt, &c);
@@ -114,8 +116,8 @@ static void later_calls(void **st)
 	rt_restart(rt);
 	crio_call *all = rt->call;
 	rt->call = call_sub(all, 5 * SEC);
-	struct crio_runtime_id_args ia = { .size = sizeof(ia), .id = c.id };
-	struct crio_runtime_no_out no = { .size = sizeof(no) };
+	struct crio_runtime_id_args ia = {.size = sizeof(ia), .id = c.id};
+	struct crio_runtime_no_out no = {.size = sizeof(no)};
 	crio_call *brief = call_sub(all, 300 * MS), *keep = rt->call;
 	rt->call = brief;
 	assert_int_equal(rt_reconnect(rt, &c, &s), CRIO_E_DEADLINE);
@@ -133,7 +135,7 @@ static void later_calls(void **st)
 	/* kill does not need the runtime */
 	rt_ok(rt, rt_kill(rt, c.id, SIGKILL));
 	assert_true(rt_event(rt, CRIO_EVENT_EXIT, c.id, 5 * SEC, NULL));
-	(void)rt_script(rt, "bad", garbage);
+	rt_free_ char *again = rt_script(rt, "bad", garbage);
 	assert_int_equal(rt_state(rt, c.id, &s), 0);
 	assert_int_equal(s.status, CRIO_CONTAINER_STOPPED);
 	call_unref(rt->call);
@@ -163,7 +165,7 @@ static void *live(void *arg)
 	struct rt_exec x;
 	(void)snprintf(id, sizeof(id), "cc%02d", l->n);
 	(void)snprintf(args, sizeof(args), "[\"/bin/sleep\",\"1000\"]");
-	struct rt_ctr c = { .id = id, .args = args };
+	struct rt_ctr c = {.id = id, .args = args};
 	if (rt_create(l->rt, &c) < 0 || rt_start(l->rt, id) < 0 || rt_exec(l->rt, id, "[\"true\"]", NULL, 0, &x) < 0 ||
 	    x.code || rt_kill(l->rt, id, SIGKILL) < 0 || !rt_event(l->rt, CRIO_EVENT_EXIT, id, 20 * SEC, NULL) ||
 	    rt_del(l->rt, id) < 0)
@@ -199,14 +201,14 @@ static void many_at_once(void **st)
 static int body(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(missing_programs), cmocka_unit_test(bad_runtimes), cmocka_unit_test(bad_monitors),
-		cmocka_unit_test(later_calls), cmocka_unit_test(many_at_once),
+	    cmocka_unit_test(missing_programs), cmocka_unit_test(bad_runtimes), cmocka_unit_test(bad_monitors),
+	    cmocka_unit_test(later_calls),	cmocka_unit_test(many_at_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL) ? 1 : 0;
 }
 
 int main(void)
 {
-	static const char *const programs[] = { "/usr/bin/crun", "/usr/bin/conmon", "/bin/busybox", NULL };
+	static const char *const programs[] = {"/usr/bin/crun", "/usr/bin/conmon", "/bin/busybox", NULL};
 	return rt_main(body, programs);
 }

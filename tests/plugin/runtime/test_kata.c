@@ -43,7 +43,8 @@ static void gone(const char *id)
 static void lives(void **st)
 {
 	(void)st;
-	struct rt_ctr c = { .id = "kk01", .args = "[\"/bin/sh\",\"-c\",\"echo out; echo err >&2; printf part; exit 7\"]" };
+	struct rt_ctr c = {.id = "kk01",
+			   .args = "[\"/bin/sh\",\"-c\",\"echo out; echo err >&2; printf part; exit 7\"]"};
 	struct crio_runtime_state_out s;
 	struct rt_event e;
 	int64_t t0 = now_mono_ns();
@@ -78,7 +79,7 @@ static void lives(void **st)
 static void execs_and_stops(void **st)
 {
 	(void)st;
-	struct rt_ctr c = { .id = "kk02", .args = "[\"/bin/sleep\",\"1000\"]" };
+	struct rt_ctr c = {.id = "kk02", .args = "[\"/bin/sleep\",\"1000\"]"};
 	struct rt_exec x;
 	struct rt_event e;
 	rt_run(rt, &c);
@@ -99,7 +100,8 @@ static void execs_and_stops(void **st)
 	assert_int_equal(x.code, 137);
 	assert_int_equal(rt_processes("4730"), 0);
 	/* more than a pipe holds */
-	rt_ok(rt, rt_exec(rt, c.id, "[\"/bin/sh\",\"-c\",\"dd if=/dev/zero bs=1k count=3000; echo end >&2\"]", NULL, 0, &x));
+	rt_ok(rt, rt_exec(rt, c.id, "[\"/bin/sh\",\"-c\",\"dd if=/dev/zero bs=1k count=3000; echo end >&2\"]", NULL, 0,
+			  &x));
 	assert_int_equal(x.code, 0);
 	assert_non_null(strstr(x.err, "end\n"));
 	int64_t t = now_mono_ns();
@@ -119,7 +121,7 @@ static bool read_until(int fd, const char *want)
 	char text[8192] = "";
 	size_t n = 0;
 	for (int64_t end = now_mono_ns() + 5 * SEC; now_mono_ns() < end && n < sizeof(text) - 1;) {
-		struct pollfd p = { fd, POLLIN, 0 };
+		struct pollfd p = {fd, POLLIN, 0};
 		if (poll(&p, 1, 50) <= 0)
 			continue;
 		ssize_t got = read(fd, text + n, sizeof(text) - 1 - n);
@@ -150,19 +152,25 @@ static void *wait_main(void *arg)
 static void exec_with_a_terminal(void **st)
 {
 	(void)st;
-	struct rt_ctr c = { .id = "kk03", .args = "[\"/bin/sleep\",\"1000\"]" };
+	struct rt_ctr c = {.id = "kk03", .args = "[\"/bin/sleep\",\"1000\"]"};
 	rt_run(rt, &c);
-	struct crio_runtime_exec_args a = { .size = sizeof(a), .id = c.id, .tty = 1, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1,
-					    .process_json = "{\"terminal\":true,\"cwd\":\"/\",\"env\":[\"PATH=/bin\",\"TERM=xterm\"],"
-							    "\"user\":{\"uid\":0,\"gid\":0},\"args\":[\"sh\"]}" };
-	struct crio_runtime_exec_out o = { .size = sizeof(o) };
+	struct crio_runtime_exec_args a = {
+	    .size = sizeof(a),
+	    .id = c.id,
+	    .tty = 1,
+	    .stdin_fd = -1,
+	    .stdout_fd = -1,
+	    .stderr_fd = -1,
+	    .process_json = "{\"terminal\":true,\"cwd\":\"/\",\"env\":[\"PATH=/bin\",\"TERM=xterm\"],"
+			    "\"user\":{\"uid\":0,\"gid\":0},\"args\":[\"sh\"]}"};
+	struct crio_runtime_exec_out o = {.size = sizeof(o)};
 	rt_ok(rt, plugin_runtime_exec_start(rt->in, rt->call, &a, &o, &rt->err));
-	struct waiter w = { .ref = { .size = sizeof(w.ref), .id = c.id, .exec_id = o.exec_id, .height = 33, .width = 111 },
-			    .x = { .size = sizeof(w.x) } };
+	struct waiter w = {.ref = {.size = sizeof(w.ref), .id = c.id, .exec_id = o.exec_id, .height = 33, .width = 111},
+			   .x = {.size = sizeof(w.x)}};
 	pthread_t t;
 	assert_int_equal(pthread_create(&t, NULL, wait_main, &w), 0);
 	assert_true(read_until(o.tty_fd, "#"));
-	struct crio_runtime_no_out no = { .size = sizeof(no) };
+	struct crio_runtime_no_out no = {.size = sizeof(no)};
 	rt_ok(rt, plugin_runtime_exec_resize(rt->in, rt->call, &w.ref, &no, &rt->err));
 	assert_int_equal(write(o.tty_fd, "stty size; exit 9\n", 18), 18);
 	assert_true(read_until(o.tty_fd, "33 111"));
@@ -178,8 +186,8 @@ static void exec_with_a_terminal(void **st)
 static void survives_a_restart(void **st)
 {
 	(void)st;
-	struct rt_ctr run = { .id = "kk04", .args = "[\"/bin/sh\",\"-c\",\"while :; do echo tick; sleep 0.05; done\"]" };
-	struct rt_ctr end = { .id = "kk05", .args = "[\"/bin/sh\",\"-c\",\"sleep 0.3; exit 42\"]" };
+	struct rt_ctr run = {.id = "kk04", .args = "[\"/bin/sh\",\"-c\",\"while :; do echo tick; sleep 0.05; done\"]"};
+	struct rt_ctr end = {.id = "kk05", .args = "[\"/bin/sh\",\"-c\",\"sleep 0.3; exit 42\"]"};
 	struct crio_runtime_state_out s;
 	struct rt_event e;
 	struct rt_exec x;
@@ -198,8 +206,8 @@ static void survives_a_restart(void **st)
 	/* its log goes on, also in a new file */
 	rt_free_ char *log = rt_path(rt, "log/kk04.log"), *old = rt_path(rt, "log/kk04.log.1");
 	assert_int_equal(rename(log, old), 0);
-	struct crio_runtime_id_args ia = { .size = sizeof(ia), .id = run.id };
-	struct crio_runtime_no_out no = { .size = sizeof(no) };
+	struct crio_runtime_id_args ia = {.size = sizeof(ia), .id = run.id};
+	struct crio_runtime_no_out no = {.size = sizeof(no)};
 	rt_ok(rt, plugin_runtime_reopen_log(rt->in, rt->call, &ia, &no, &rt->err));
 	assert_true(rt_file_has(log, "stdout F tick\n", 5 * SEC));
 	rt_ok(rt, plugin_runtime_pause(rt->in, rt->call, &ia, &no, &rt->err));
@@ -220,16 +228,16 @@ static void one_shim_for_a_pod(void **st)
 {
 	(void)st;
 	/* the bundle of a sandbox: made by a container of that id, which is removed again */
-	struct rt_ctr pod = { .id = "pod1", .args = "[\"/bin/sleep\",\"1000\"]" };
-	struct rt_ctr a = { .id = "kk06", .args = "[\"/bin/sleep\",\"1000\"]" };
-	struct rt_ctr b = { .id = "kk07", .args = "[\"/bin/sleep\",\"1000\"]" };
+	struct rt_ctr pod = {.id = "pod1", .args = "[\"/bin/sleep\",\"1000\"]"};
+	struct rt_ctr a = {.id = "kk06", .args = "[\"/bin/sleep\",\"1000\"]"};
+	struct rt_ctr b = {.id = "kk07", .args = "[\"/bin/sleep\",\"1000\"]"};
 	rt_ok(rt, rt_create(rt, &pod));
 	rt_ok(rt, rt_del(rt, pod.id));
 	no_shim_left();
 	rt_free_ char *bundle = rt_path(rt, "bundles/pod1");
-	struct crio_runtime_sandbox_args sa = { .size = sizeof(sa), .netns_fd = -1, .id = "pod1", .bundle = bundle, .netns_path = "",
-						.cgroup_parent = "" };
-	struct crio_runtime_sandbox_out so = { .size = sizeof(so) };
+	struct crio_runtime_sandbox_args sa = {
+	    .size = sizeof(sa), .netns_fd = -1, .id = "pod1", .bundle = bundle, .netns_path = "", .cgroup_parent = ""};
+	struct crio_runtime_sandbox_out so = {.size = sizeof(so)};
 	rt_ok(rt, plugin_runtime_sandbox_create(rt->in, rt->call, &sa, &so, &rt->err));
 	assert_true(so.pid > 0 && so.start_time > 0);
 	rt_run(rt, &a);
@@ -238,8 +246,8 @@ static void one_shim_for_a_pod(void **st)
 	rt_ok(rt, rt_del(rt, a.id));
 	rt_ok(rt, rt_del(rt, b.id));
 	assert_true(rt_processes("containerd-shim-runc-v2") > 0);
-	struct crio_runtime_id_args ia = { .size = sizeof(ia), .id = "pod1" };
-	struct crio_runtime_no_out no = { .size = sizeof(no) };
+	struct crio_runtime_id_args ia = {.size = sizeof(ia), .id = "pod1"};
+	struct crio_runtime_no_out no = {.size = sizeof(no)};
 	rt_ok(rt, plugin_runtime_sandbox_stop(rt->in, rt->call, &ia, &no, &rt->err));
 	rt_ok(rt, plugin_runtime_sandbox_stop(rt->in, rt->call, &ia, &no, &rt->err));
 	no_shim_left();
@@ -250,9 +258,9 @@ static void one_shim_for_a_pod(void **st)
 static void the_shim_dies(void **st)
 {
 	(void)st;
-	struct rt_ctr c = { .id = "kk08", .args = "[\"/bin/sleep\",\"1000\"]" };
-	struct crio_runtime_id_args ia = { .size = sizeof(ia), .id = c.id };
-	struct crio_runtime_no_out no = { .size = sizeof(no) };
+	struct rt_ctr c = {.id = "kk08", .args = "[\"/bin/sleep\",\"1000\"]"};
+	struct crio_runtime_id_args ia = {.size = sizeof(ia), .id = c.id};
+	struct crio_runtime_no_out no = {.size = sizeof(no)};
 	struct rt_event e;
 	rt_run(rt, &c);
 	rt_ok(rt, plugin_runtime_probe_monitor(rt->in, rt->call, &ia, &no, &rt->err));
@@ -270,7 +278,7 @@ static void the_shim_dies(void **st)
 static void create_says_why_it_failed(void **st)
 {
 	(void)st;
-	struct rt_ctr c = { .id = "kk09", .args = "[\"/no/such/program\"]" };
+	struct rt_ctr c = {.id = "kk09", .args = "[\"/no/such/program\"]"};
 	assert_true(rt_create(rt, &c) < 0);
 	printf("    %s\n", err_text(&rt->err));
 	assert_non_null(strstr(err_text(&rt->err), "/no/such/program"));
@@ -288,23 +296,26 @@ static void bad_shims(void **st)
 		int code;
 		const char *says;
 	} bad[] = {
-		{ "#!/bin/sh\nexec sleep 4740\n", CRIO_E_DEADLINE, "" },
-		{ "#!/bin/sh\necho broken >&2\nexit 1\n", CRIO_E_INTERNAL, "broken" },
-		{ "#!/bin/sh\nkill -SEGV $$\n", CRIO_E_INTERNAL, "" },
-		{ "#!/bin/sh\nexit 0\n", CRIO_E_CORRUPT, "no address" },
-		{ "#!/bin/sh\necho garbage\n", CRIO_E_CORRUPT, "no address" },
-		{ "#!/bin/sh\nexec head -c 3000000 /dev/zero\n", CRIO_E_CORRUPT, "no address" },
-		{ "#!/bin/sh\necho unix:///no/such/socket\n", CRIO_E_UNAVAILABLE, "/no/such/socket" },
-		{ "#!/bin/sh\necho '{\"version\":3,\"address\":\"unix:///x\",\"protocol\":\"ttrpc\"}'\n", CRIO_E_UNSUPPORTED, "version 3" },
-		{ "#!/bin/sh\necho '{\"version\":2,\"address\":\"unix:///no/x\",\"protocol\":\"grpc\"}'\n", CRIO_E_UNSUPPORTED, "grpc" },
-		{ "#!/bin/sh\necho '{\"version\":2,\"address\":\"unix:///no/x\",\"protocol\":\"ttrpc\"}'\n", CRIO_E_UNAVAILABLE, "/no/x" },
+	    {"#!/bin/sh\nexec sleep 4740\n", CRIO_E_DEADLINE, ""},
+	    {"#!/bin/sh\necho broken >&2\nexit 1\n", CRIO_E_INTERNAL, "broken"},
+	    {"#!/bin/sh\nkill -SEGV $$\n", CRIO_E_INTERNAL, ""},
+	    {"#!/bin/sh\nexit 0\n", CRIO_E_CORRUPT, "no address"},
+	    {"#!/bin/sh\necho garbage\n", CRIO_E_CORRUPT, "no address"},
+	    {"#!/bin/sh\nexec head -c 3000000 /dev/zero\n", CRIO_E_CORRUPT, "no address"},
+	    {"#!/bin/sh\necho unix:///no/such/socket\n", CRIO_E_UNAVAILABLE, "/no/such/socket"},
+	    {"#!/bin/sh\necho '{\"version\":3,\"address\":\"unix:///x\",\"protocol\":\"ttrpc\"}'\n", CRIO_E_UNSUPPORTED,
+	     "version 3"},
+	    {"#!/bin/sh\necho '{\"version\":2,\"address\":\"unix:///no/x\",\"protocol\":\"grpc\"}'\n",
+	     CRIO_E_UNSUPPORTED, "grpc"},
+	    {"#!/bin/sh\necho '{\"version\":2,\"address\":\"unix:///no/x\",\"protocol\":\"ttrpc\"}'\n",
+	     CRIO_E_UNAVAILABLE, "/no/x"},
 	};
 	rt_free_ char *shim = rt_path(rt, "containerd-shim-bad-v2");
 	assert_int_equal(kvs_set(&rt->options, "path", shim), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		rt_free_ char *p = rt_script(rt, "containerd-shim-bad-v2", bad[i].text);
 		rt_restart(rt);
-		struct rt_ctr c = { .id = "kk10", .args = "[\"/bin/true\"]", .timeout_ns = 400 * MS };
+		struct rt_ctr c = {.id = "kk10", .args = "[\"/bin/true\"]", .timeout_ns = 400 * MS};
 		int64_t t = now_mono_ns();
 		int r = rt_create(rt, &c);
 		t = now_mono_ns() - t;
@@ -321,12 +332,13 @@ static void checks(void **st)
 {
 	(void)st;
 	rt_ok(rt, plugin_inst_check(rt->in, rt->call, &rt->err));
-	struct crio_runtime_id_args a = { .size = sizeof(a), .id = "" };
-	struct crio_runtime_features_out f = { .size = sizeof(f) };
+	struct crio_runtime_id_args a = {.size = sizeof(a), .id = ""};
+	struct crio_runtime_features_out f = {.size = sizeof(f)};
 	rt_ok(rt, plugin_runtime_features(rt->in, rt->call, &a, &f, &rt->err));
 	assert_non_null(strstr(f.version, "1."));
 	assert_string_equal(f.json, "");
-	static const char *const names[] = { "/usr/bin/kata-runtime", "/usr/bin/containerd-shim-", "/x/containerd-shim-a_b" };
+	static const char *const names[] = {"/usr/bin/kata-runtime", "/usr/bin/containerd-shim-",
+					    "/x/containerd-shim-a_b"};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		assert_int_equal(kvs_set(&rt->options, "path", names[i]), 0);
 		rt_restart(rt);
@@ -339,14 +351,21 @@ static int body(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(checks), T(lives), T(execs_and_stops), T(exec_with_a_terminal), T(survives_a_restart), T(one_shim_for_a_pod),
-		T(the_shim_dies), T(create_says_why_it_failed), T(bad_shims),
+	    T(checks),
+	    T(lives),
+	    T(execs_and_stops),
+	    T(exec_with_a_terminal),
+	    T(survives_a_restart),
+	    T(one_shim_for_a_pod),
+	    T(the_shim_dies),
+	    T(create_says_why_it_failed),
+	    T(bad_shims),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL) ? 1 : 0;
 }
 
 int main(void)
 {
-	static const char *const programs[] = { SHIM, "/usr/sbin/runc", "/bin/busybox", NULL };
+	static const char *const programs[] = {SHIM, "/usr/sbin/runc", "/bin/busybox", NULL};
 	return rt_main(body, programs);
 }

@@ -27,7 +27,7 @@ static int tear_down(void **st)
 static void runs_and_logs_and_ends(void **st)
 {
 	(void)st;
-	struct rt_ctr c = { .id = "aa01", .args = "[\"/bin/sh\",\"-c\",\"echo hello out; echo hello err >&2; exit 7\"]" };
+	struct rt_ctr c = {.id = "aa01", .args = "[\"/bin/sh\",\"-c\",\"echo hello out; echo hello err >&2; exit 7\"]"};
 	struct crio_runtime_state_out s;
 	int64_t t0 = now_mono_ns();
 	rt_ok(rt, rt_create(rt, &c));
@@ -65,8 +65,9 @@ static void runs_and_logs_and_ends(void **st)
 static void stops_by_signal(void **st)
 {
 	(void)st;
-	struct rt_ctr c = { .id = "aa02", .args = "[\"/bin/sh\",\"-c\",\"trap 'exit 3' TERM; while :; do sleep 0.01; done\"]" };
-	struct rt_ctr d = { .id = "aa03", .args = "[\"/bin/sleep\",\"1000\"]" };
+	struct rt_ctr c = {.id = "aa02",
+			   .args = "[\"/bin/sh\",\"-c\",\"trap 'exit 3' TERM; while :; do sleep 0.01; done\"]"};
+	struct rt_ctr d = {.id = "aa03", .args = "[\"/bin/sleep\",\"1000\"]"};
 	struct rt_event e;
 	rt_run(rt, &c);
 	rt_run(rt, &d);
@@ -92,10 +93,10 @@ static void stops_by_signal(void **st)
 static void deletes_what_still_runs(void **st)
 {
 	(void)st;
-	struct rt_ctr c = { .id = "aa04", .args = "[\"/bin/sleep\",\"1000\"]" };
+	struct rt_ctr c = {.id = "aa04", .args = "[\"/bin/sleep\",\"1000\"]"};
 	rt_run(rt, &c);
-	struct crio_runtime_id_args a = { .size = sizeof(a), .id = c.id };
-	struct crio_runtime_no_out out = { .size = sizeof(out) };
+	struct crio_runtime_id_args a = {.size = sizeof(a), .id = c.id};
+	struct crio_runtime_no_out out = {.size = sizeof(out)};
 	assert_int_equal(plugin_runtime_del(rt->in, rt->call, &a, &out, &rt->err), CRIO_E_PRECONDITION);
 	err_clear(&rt->err);
 	rt_ok(rt, rt_del(rt, c.id));
@@ -111,7 +112,7 @@ static void deletes_what_still_runs(void **st)
 static void execs(void **st)
 {
 	(void)st;
-	struct rt_ctr c = { .id = "aa05", .args = "[\"/bin/sleep\",\"1000\"]" };
+	struct rt_ctr c = {.id = "aa05", .args = "[\"/bin/sleep\",\"1000\"]"};
 	struct rt_exec x;
 	rt_run(rt, &c);
 	rt_ok(rt, rt_exec(rt, c.id, "[\"/bin/sh\",\"-c\",\"cat; echo to err >&2; exit 5\"]", "given", 0, &x));
@@ -156,10 +157,11 @@ static void execs(void **st)
 static void exec_time_out_kills_its_session(void **st)
 {
 	(void)st;
-	struct rt_ctr c = { .id = "aa06", .args = "[\"/bin/sleep\",\"1000\"]" };
+	struct rt_ctr c = {.id = "aa06", .args = "[\"/bin/sleep\",\"1000\"]"};
 	struct rt_exec x;
 	rt_run(rt, &c);
-	rt_ok(rt, rt_exec(rt, c.id, "[\"/bin/sh\",\"-c\",\"echo begun; trap '' TERM; sleep 4711 & sleep 4711\"]", NULL, 500 * MS, &x));
+	rt_ok(rt, rt_exec(rt, c.id, "[\"/bin/sh\",\"-c\",\"echo begun; trap '' TERM; sleep 4711 & sleep 4711\"]", NULL,
+			  500 * MS, &x));
 	assert_int_equal(x.r, CRIO_E_DEADLINE);
 	assert_int_equal(x.code, 137);
 	assert_string_equal(x.out, "begun\n");
@@ -182,18 +184,23 @@ static void exec_time_out_kills_its_session(void **st)
 static void execs_end_with_the_container(void **st)
 {
 	(void)st;
-	struct rt_ctr c = { .id = "aa07", .args = "[\"/bin/sleep\",\"1000\"]" };
+	struct rt_ctr c = {.id = "aa07", .args = "[\"/bin/sleep\",\"1000\"]"};
 	rt_run(rt, &c);
-	struct crio_runtime_exec_args a = { .size = sizeof(a), .id = c.id, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1,
-					    .process_json = "{\"cwd\":\"/\",\"env\":[\"PATH=/bin\"],\"user\":{\"uid\":0,\"gid\":0},"
-							    "\"args\":[\"sleep\",\"4713\"]}" };
-	struct crio_runtime_exec_out o = { .size = sizeof(o) };
+	struct crio_runtime_exec_args a = {.size = sizeof(a),
+					   .id = c.id,
+					   .stdin_fd = -1,
+					   .stdout_fd = -1,
+					   .stderr_fd = -1,
+					   .process_json =
+					       "{\"cwd\":\"/\",\"env\":[\"PATH=/bin\"],\"user\":{\"uid\":0,\"gid\":0},"
+					       "\"args\":[\"sleep\",\"4713\"]}"};
+	struct crio_runtime_exec_out o = {.size = sizeof(o)};
 	rt_ok(rt, plugin_runtime_exec_start(rt->in, rt->call, &a, &o, &rt->err));
 	for (int i = 0; i < 500 && rt_processes("4713") < 1; i++)
 		(void)usleep(10000);
 	rt_ok(rt, rt_kill(rt, c.id, SIGKILL));
-	struct crio_runtime_exec_ref ref = { .size = sizeof(ref), .id = c.id, .exec_id = o.exec_id };
-	struct crio_runtime_exec_exit x = { .size = sizeof(x) };
+	struct crio_runtime_exec_ref ref = {.size = sizeof(ref), .id = c.id, .exec_id = o.exec_id};
+	struct crio_runtime_exec_exit x = {.size = sizeof(x)};
 	rt_ok(rt, plugin_runtime_exec_wait(rt->in, rt->call, &ref, &x, &rt->err));
 	assert_true(x.exit_code != 0);
 	assert_int_equal(plugin_runtime_exec_wait(rt->in, rt->call, &ref, &x, &rt->err), CRIO_E_NOT_FOUND);
@@ -207,7 +214,7 @@ static bool read_until(int fd, const char *want, int64_t timeout)
 	char text[8192] = "";
 	size_t n = 0;
 	for (int64_t end = now_mono_ns() + timeout; now_mono_ns() < end && n < sizeof(text) - 1;) {
-		struct pollfd p = { fd, POLLIN, 0 };
+		struct pollfd p = {fd, POLLIN, 0};
 		if (poll(&p, 1, 50) <= 0)
 			continue;
 		ssize_t got = read(fd, text + n, sizeof(text) - 1 - n);
@@ -225,22 +232,29 @@ static bool read_until(int fd, const char *want, int64_t timeout)
 static void exec_with_a_terminal(void **st)
 {
 	(void)st;
-	struct rt_ctr c = { .id = "aa08", .args = "[\"/bin/sleep\",\"1000\"]" };
+	struct rt_ctr c = {.id = "aa08", .args = "[\"/bin/sleep\",\"1000\"]"};
 	rt_run(rt, &c);
-	struct crio_runtime_exec_args a = { .size = sizeof(a), .id = c.id, .tty = 1, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1,
-					    .process_json = "{\"terminal\":true,\"cwd\":\"/\",\"env\":[\"PATH=/bin\",\"TERM=xterm\"],"
-							    "\"user\":{\"uid\":0,\"gid\":0},\"args\":[\"sh\"]}" };
-	struct crio_runtime_exec_out o = { .size = sizeof(o) };
+	struct crio_runtime_exec_args a = {
+	    .size = sizeof(a),
+	    .id = c.id,
+	    .tty = 1,
+	    .stdin_fd = -1,
+	    .stdout_fd = -1,
+	    .stderr_fd = -1,
+	    .process_json = "{\"terminal\":true,\"cwd\":\"/\",\"env\":[\"PATH=/bin\",\"TERM=xterm\"],"
+			    "\"user\":{\"uid\":0,\"gid\":0},\"args\":[\"sh\"]}"};
+	struct crio_runtime_exec_out o = {.size = sizeof(o)};
 	rt_ok(rt, plugin_runtime_exec_start(rt->in, rt->call, &a, &o, &rt->err));
 	assert_true(o.tty_fd >= 0);
 	assert_true(read_until(o.tty_fd, "#", 5 * SEC));
-	struct crio_runtime_exec_ref ref = { .size = sizeof(ref), .id = c.id, .exec_id = o.exec_id, .height = 33, .width = 111 };
-	struct crio_runtime_no_out no = { .size = sizeof(no) };
+	struct crio_runtime_exec_ref ref = {
+	    .size = sizeof(ref), .id = c.id, .exec_id = o.exec_id, .height = 33, .width = 111};
+	struct crio_runtime_no_out no = {.size = sizeof(no)};
 	rt_ok(rt, plugin_runtime_exec_resize(rt->in, rt->call, &ref, &no, &rt->err));
 	(void)usleep(200000);
 	assert_int_equal(write(o.tty_fd, "stty size; tty; exit 9\n", 23), 23);
 	assert_true(read_until(o.tty_fd, "33 111", 5 * SEC));
-	struct crio_runtime_exec_exit x = { .size = sizeof(x) };
+	struct crio_runtime_exec_exit x = {.size = sizeof(x)};
 	/* the terminal must be read on, or the runtime cannot hand over what is left */
 	(void)read_until(o.tty_fd, "never", 300 * MS);
 	rt_ok(rt, plugin_runtime_exec_wait(rt->in, rt->call, &ref, &x, &rt->err));
@@ -259,9 +273,9 @@ struct attach_job {
 static void *attach_main(void *arg)
 {
 	struct attach_job *j = arg;
-	struct crio_runtime_attach_args a = { .size = sizeof(a), .id = j->id, .stdin_fd = j->fds[0], .stdout_fd = j->fds[1],
-					      .stderr_fd = j->fds[2] };
-	struct crio_runtime_no_out out = { .size = sizeof(out) };
+	struct crio_runtime_attach_args a = {
+	    .size = sizeof(a), .id = j->id, .stdin_fd = j->fds[0], .stdout_fd = j->fds[1], .stderr_fd = j->fds[2]};
+	struct crio_runtime_no_out out = {.size = sizeof(out)};
 	j->r = plugin_runtime_attach(rt->in, j->call, &a, &out, NULL);
 	return NULL;
 }
@@ -269,12 +283,14 @@ static void *attach_main(void *arg)
 static void attaches(void **st)
 {
 	(void)st;
-	struct rt_ctr c = { .id = "aa09", .stdin_open = true,
-			    .args = "[\"/bin/sh\",\"-c\",\"while read l; do echo got $l; echo err $l >&2; done; exit 4\"]" };
+	struct rt_ctr c = {.id = "aa09",
+			   .stdin_open = true,
+			   .args =
+			       "[\"/bin/sh\",\"-c\",\"while read l; do echo got $l; echo err $l >&2; done; exit 4\"]"};
 	int in[2], out[2], err[2];
 	rt_run(rt, &c);
 	assert_true(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0);
-	struct attach_job j = { { in[0], out[1], err[1] }, 0, c.id, call_sub(rt->call, 30 * SEC) };
+	struct attach_job j = {{in[0], out[1], err[1]}, 0, c.id, call_sub(rt->call, 30 * SEC)};
 	pthread_t t;
 	assert_int_equal(pthread_create(&t, NULL, attach_main, &j), 0);
 	assert_int_equal(write(in[1], "one\n", 4), 4);
@@ -305,17 +321,17 @@ static void attaches(void **st)
 static void terminal_resize_and_log_reopen(void **st)
 {
 	(void)st;
-	struct rt_ctr c = { .id = "aa10", .terminal = true,
-			    .args = "[\"/bin/sh\",\"-c\",\"while :; do stty size; sleep 0.05; done\"]" };
+	struct rt_ctr c = {
+	    .id = "aa10", .terminal = true, .args = "[\"/bin/sh\",\"-c\",\"while :; do stty size; sleep 0.05; done\"]"};
 	rt_run(rt, &c);
-	struct crio_runtime_resize_args a = { .size = sizeof(a), .id = c.id, .height = 44, .width = 122 };
-	struct crio_runtime_no_out out = { .size = sizeof(out) };
+	struct crio_runtime_resize_args a = {.size = sizeof(a), .id = c.id, .height = 44, .width = 122};
+	struct crio_runtime_no_out out = {.size = sizeof(out)};
 	rt_free_ char *log = rt_path(rt, "log/aa10.log"), *old = rt_path(rt, "log/aa10.log.1");
 	assert_true(rt_file_has(log, "stty: standard input", 5 * SEC));
 	rt_ok(rt, plugin_runtime_resize(rt->in, rt->call, &a, &out, &rt->err));
 	assert_true(rt_file_has(log, "44 122", 5 * SEC));
 	assert_int_equal(rename(log, old), 0);
-	struct crio_runtime_id_args ia = { .size = sizeof(ia), .id = c.id };
+	struct crio_runtime_id_args ia = {.size = sizeof(ia), .id = c.id};
 	rt_ok(rt, plugin_runtime_reopen_log(rt->in, rt->call, &ia, &out, &rt->err));
 	assert_true(rt_file_has(log, "44 122", 5 * SEC));
 	rt_ok(rt, rt_kill(rt, c.id, SIGKILL));
@@ -329,10 +345,10 @@ static void terminal_resize_and_log_reopen(void **st)
 static void survives_a_restart(void **st)
 {
 	(void)st;
-	struct rt_ctr run = { .id = "aa11", .args = "[\"/bin/sleep\",\"1000\"]" };
-	struct rt_ctr end = { .id = "aa12", .args = "[\"/bin/sh\",\"-c\",\"sleep 0.3; exit 42\"]" };
-	struct rt_ctr made = { .id = "aa13", .args = "[\"/bin/sleep\",\"1000\"]" };
-	struct rt_ctr left = { .id = "aa14", .args = "[\"/bin/sleep\",\"1000\"]" };
+	struct rt_ctr run = {.id = "aa11", .args = "[\"/bin/sleep\",\"1000\"]"};
+	struct rt_ctr end = {.id = "aa12", .args = "[\"/bin/sh\",\"-c\",\"sleep 0.3; exit 42\"]"};
+	struct rt_ctr made = {.id = "aa13", .args = "[\"/bin/sleep\",\"1000\"]"};
+	struct rt_ctr left = {.id = "aa14", .args = "[\"/bin/sleep\",\"1000\"]"};
 	struct crio_runtime_state_out s;
 	struct rt_event e;
 	struct rt_exec x;
@@ -360,7 +376,7 @@ static void survives_a_restart(void **st)
 	assert_true(rt_event(rt, CRIO_EVENT_EXIT, run.id, 10 * SEC, &e));
 	assert_int_equal(e.exit_code, 137);
 	/* pid taken by another process: the start time says so */
-	struct rt_ctr other = { .id = "aa15", .args = "[]" };
+	struct rt_ctr other = {.id = "aa15", .args = "[]"};
 	other.out.pid = getpid();
 	other.out.start_time = 1;
 	rt_ok(rt, rt_reconnect(rt, &other, &s));
@@ -380,8 +396,9 @@ static void survives_a_restart(void **st)
 static void says_when_memory_killed_it(void **st)
 {
 	(void)st;
-	struct rt_ctr c = { .id = "aa16", .resources = "{\"memory\":{\"limit\":20971520,\"swap\":20971520}}",
-			    .args = "[\"/bin/sh\",\"-c\",\"exec dd if=/dev/zero of=/dev/null bs=200M count=4\"]" };
+	struct rt_ctr c = {.id = "aa16",
+			   .resources = "{\"memory\":{\"limit\":20971520,\"swap\":20971520}}",
+			   .args = "[\"/bin/sh\",\"-c\",\"exec dd if=/dev/zero of=/dev/null bs=200M count=4\"]"};
 	struct rt_event e;
 	struct crio_runtime_state_out s;
 	rt_run(rt, &c);
@@ -397,9 +414,10 @@ static void says_when_memory_killed_it(void **st)
 static void pauses_and_updates(void **st)
 {
 	(void)st;
-	struct rt_ctr c = { .id = "aa17", .args = "[\"/bin/sleep\",\"1000\"]", .resources = "{\"memory\":{\"limit\":52428800}}" };
-	struct crio_runtime_id_args a = { .size = sizeof(a), .id = c.id };
-	struct crio_runtime_no_out out = { .size = sizeof(out) };
+	struct rt_ctr c = {
+	    .id = "aa17", .args = "[\"/bin/sleep\",\"1000\"]", .resources = "{\"memory\":{\"limit\":52428800}}"};
+	struct crio_runtime_id_args a = {.size = sizeof(a), .id = c.id};
+	struct crio_runtime_no_out out = {.size = sizeof(out)};
 	struct crio_runtime_state_out s;
 	rt_run(rt, &c);
 	rt_ok(rt, plugin_runtime_pause(rt->in, rt->call, &a, &out, &rt->err));
@@ -409,7 +427,8 @@ static void pauses_and_updates(void **st)
 	rt_ok(rt, plugin_runtime_resume(rt->in, rt->call, &a, &out, &rt->err));
 	rt_ok(rt, rt_state(rt, c.id, &s));
 	assert_int_equal(s.status, CRIO_CONTAINER_RUNNING);
-	struct crio_runtime_update_args u = { .size = sizeof(u), .id = c.id, .resources_json = "{\"memory\":{\"limit\":73400320}}" };
+	struct crio_runtime_update_args u = {
+	    .size = sizeof(u), .id = c.id, .resources_json = "{\"memory\":{\"limit\":73400320}}"};
 	rt_ok(rt, plugin_runtime_update(rt->in, rt->call, &u, &out, &rt->err));
 	if (!access("/sys/fs/cgroup/memory", F_OK)) {
 		rt_free_ char *f = path_fmt("/sys/fs/cgroup/memory/crio-test-rt/crio-%s/memory.limit_in_bytes", c.id);
@@ -429,9 +448,9 @@ static void pauses_and_updates(void **st)
 static void tells_when_the_monitor_dies(void **st)
 {
 	(void)st;
-	struct rt_ctr c = { .id = "aa18", .args = "[\"/bin/sleep\",\"1000\"]" };
-	struct crio_runtime_id_args a = { .size = sizeof(a), .id = c.id };
-	struct crio_runtime_no_out out = { .size = sizeof(out) };
+	struct rt_ctr c = {.id = "aa18", .args = "[\"/bin/sleep\",\"1000\"]"};
+	struct crio_runtime_id_args a = {.size = sizeof(a), .id = c.id};
+	struct crio_runtime_no_out out = {.size = sizeof(out)};
 	struct rt_event e;
 	rt_run(rt, &c);
 	rt_ok(rt, plugin_runtime_probe_monitor(rt->in, rt->call, &a, &out, &rt->err));
@@ -449,18 +468,28 @@ static void tells_when_the_monitor_dies(void **st)
 static void create_says_why_it_failed(void **st)
 {
 	(void)st;
-	struct rt_ctr c = { .id = "aa19", .args = "[\"/no/such/program\"]" };
+	struct rt_ctr c = {.id = "aa19", .args = "[\"/no/such/program\"]"};
 	int r = rt_create(rt, &c);
 	assert_true(r < 0);
 	printf("    %s\n", err_text(&rt->err));
 	assert_non_null(strstr(err_text(&rt->err), "/no/such/program"));
 	err_clear(&rt->err);
 	rt_nothing_left(rt, c.id);
-	struct rt_ctr bad = { .id = "../x", .args = "[]" };
-	struct crio_runtime_create_args a = { .size = sizeof(a), .cgroup_manager = CRIO_CGROUP_CGROUPFS, .id = bad.id, .sandbox_id = "",
-					      .name = "x", .bundle = "/tmp", .persist_dir = "/tmp", .log_path = "", .exit_dir = "/tmp",
-					      .attach_dir = "/tmp", .cgroup_parent = "/x", .sandbox_netns = "", .monitor_cgroup = "" };
-	struct crio_runtime_create_out out = { .size = sizeof(out) };
+	struct rt_ctr bad = {.id = "../x", .args = "[]"};
+	struct crio_runtime_create_args a = {.size = sizeof(a),
+					     .cgroup_manager = CRIO_CGROUP_CGROUPFS,
+					     .id = bad.id,
+					     .sandbox_id = "",
+					     .name = "x",
+					     .bundle = "/tmp",
+					     .persist_dir = "/tmp",
+					     .log_path = "",
+					     .exit_dir = "/tmp",
+					     .attach_dir = "/tmp",
+					     .cgroup_parent = "/x",
+					     .sandbox_netns = "",
+					     .monitor_cgroup = ""};
+	struct crio_runtime_create_out out = {.size = sizeof(out)};
 	assert_int_equal(plugin_runtime_create(rt->in, rt->call, &a, &out, &rt->err), CRIO_E_INVALID);
 	err_clear(&rt->err);
 	a.id = "ok";
@@ -472,8 +501,8 @@ static void create_says_why_it_failed(void **st)
 static void checks_and_features(void **st)
 {
 	(void)st;
-	struct crio_runtime_id_args a = { .size = sizeof(a), .id = "" };
-	struct crio_runtime_features_out f = { .size = sizeof(f) };
+	struct crio_runtime_id_args a = {.size = sizeof(a), .id = ""};
+	struct crio_runtime_features_out f = {.size = sizeof(f)};
 	rt_ok(rt, plugin_inst_check(rt->in, rt->call, &rt->err));
 	rt_ok(rt, plugin_runtime_features(rt->in, rt->call, &a, &f, &rt->err));
 	assert_non_null(strstr(f.version, "version"));
@@ -483,15 +512,26 @@ static void checks_and_features(void **st)
 
 static int body(void)
 {
-	static const char *const plugins[] = { "runc", "crun", "oci" };
+	static const char *const plugins[] = {"runc", "crun", "oci"};
 	const char *only = getenv("RT_PLUGIN");
 	int failed = 0;
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(checks_and_features), T(runs_and_logs_and_ends), T(stops_by_signal), T(deletes_what_still_runs), T(execs),
-		T(exec_time_out_kills_its_session), T(execs_end_with_the_container), T(exec_with_a_terminal), T(attaches),
-		T(terminal_resize_and_log_reopen), T(survives_a_restart), T(says_when_memory_killed_it), T(pauses_and_updates),
-		T(tells_when_the_monitor_dies), T(create_says_why_it_failed),
+	    T(checks_and_features),
+	    T(runs_and_logs_and_ends),
+	    T(stops_by_signal),
+	    T(deletes_what_still_runs),
+	    T(execs),
+	    T(exec_time_out_kills_its_session),
+	    T(execs_end_with_the_container),
+	    T(exec_with_a_terminal),
+	    T(attaches),
+	    T(terminal_resize_and_log_reopen),
+	    T(survives_a_restart),
+	    T(says_when_memory_killed_it),
+	    T(pauses_and_updates),
+	    T(tells_when_the_monitor_dies),
+	    T(create_says_why_it_failed),
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(plugins); i++) {
 		plugin = plugins[i];
@@ -503,6 +543,7 @@ static int body(void)
 
 int main(void)
 {
-	static const char *const programs[] = { "/usr/bin/runc", "/usr/bin/crun", "/usr/bin/conmon", "/bin/busybox", NULL };
+	static const char *const programs[] = {"/usr/bin/runc", "/usr/bin/crun", "/usr/bin/conmon", "/bin/busybox",
+					       NULL};
 	return rt_main(body, programs);
 }
