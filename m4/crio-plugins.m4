@@ -1,6 +1,6 @@
 # CRIO_PLUGIN(KIND, NAME, DEFAULT, [CONDITION])
 # --with-KIND-NAME=shared|static|no. CONDITION is shell code that fails when the plugin cannot be built here.
-# Sets the conditionals PLUGIN_<KIND>_<NAME>_SHARED and _STATIC, adds static ones to crio's -dlpreopen list, and a row
+# Sets the conditionals PLUGIN_<KIND>_<NAME>_SHARED and _STATIC and the variable PLUGIN_<KIND>_<NAME>_LDFLAGS, adds static ones to crio's -dlpreopen list, and a row
 # to the summary.
 AC_DEFUN([CRIO_PLUGIN], [
   m4_pushdef([var], [plugin_$1_$2])
@@ -16,6 +16,9 @@ AC_DEFUN([CRIO_PLUGIN], [
   AS_IF([test "$var" = static], [
     CRIO_DLPREOPEN="$CRIO_DLPREOPEN -dlpreopen plugins/$1/$2.la"
     CRIO_DLPREOPEN_DEPS="$CRIO_DLPREOPEN_DEPS plugins/$1/$2.la"])
+  AS_IF([test "$var" = static], [m4_toupper([PLUGIN_$1_$2_LDFLAGS])='$(PLUGIN_STATIC_LDFLAGS)'],
+    [m4_toupper([PLUGIN_$1_$2_LDFLAGS])='$(PLUGIN_LDFLAGS)'])
+  AC_SUBST(m4_toupper([PLUGIN_$1_$2_LDFLAGS]))
   crio_plugin_summary="$crio_plugin_summary
     $1/$2: $var"
   m4_popdef([var])

@@ -114,7 +114,7 @@ static int pid_namespace(struct container *c, char **ret, crio_err *err)
 		pid = from->pid;
 		start = from->start_time;
 		(void)pthread_mutex_unlock(&from->lock);
-		if (pid <= 0 || proc_start_time(pid) != start)
+		if (pid <= 0 || process_start_time(pid) != start)
 			return err_set(err, CRIO_E_PRECONDITION, "container %s, whose pid namespace is asked for, is not running", from->id);
 	}
 	*ret = pid > 0 ? path_fmt("/proc/%d/ns/pid", (int)pid) : strdup("");

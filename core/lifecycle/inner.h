@@ -235,6 +235,6 @@ int pod_open_plugins(struct pod *p, crio_call *call, const struct selection *s, 
 int signal_parse(const char *name, int *ret); /* "SIGTERM", "TERM", "15"; INVALID otherwise */
 const char *signal_name(int sig, char buf[24]);
 /* Field 22 of /proc/<pid>/stat; 0: no such process. */
-uint64_t proc_start_time(pid_t pid);
+uint64_t process_start_time(pid_t pid);
 
 #endif

@@ -286,7 +286,7 @@ static void reconnect(struct container *c, crio_call *call)
 	int r = plugin_runtime_reconnect(c->pod->runtime, call, &a, &o, &err);
 	if (r < 0) {
 		log_warn("Container %s: %s", c->id, err_text(&err));
-		if (proc_start_time(c->pid) != c->start_time || c->pid <= 0)
+		if (process_start_time(c->pid) != c->start_time || c->pid <= 0)
 			container_exited(c, -1, 0, false);
 		return;
 	}

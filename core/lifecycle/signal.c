@@ -41,7 +41,7 @@ const char *signal_name(int sig, char buf[24])
 	return buf;
 }
 
-uint64_t proc_start_time(pid_t pid)
+uint64_t process_start_time(pid_t pid)
 {
 	char path[64], text[1024];
 	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);

@@ -25,7 +25,7 @@ int list_entry(const ProtobufCMessage *m, struct wire **ret, crio_err *err)
 	return 0;
 }
 
-int list_add(struct list_builder *b, struct wire *w, crio_err *err)
+int lists_add(struct list_builder *b, struct wire *w, crio_err *err)
 {
 	struct wire **v;
 	size_t cap;
@@ -61,7 +61,7 @@ int list_finish(const struct list_builder *b, struct rpc_reply *reply, crio_err 
 	return 0;
 }
 
-void list_release(struct list_builder *b)
+void lists_release(struct list_builder *b)
 {
 	while (b->n)
 		wire_unref(b->v[--b->n]);

@@ -19,9 +19,9 @@ struct list_builder {
 	size_t bytes;
 };
 /* Takes the reference of w, also when it fails. */
-int list_add(struct list_builder *b, struct wire *w, crio_err *err);
+int lists_add(struct list_builder *b, struct wire *w, crio_err *err);
 int list_finish(const struct list_builder *b, struct rpc_reply *reply, crio_err *err);
-void list_release(struct list_builder *b);
-#define cleanup_list CLEANUP(list_release)
+void lists_release(struct list_builder *b);
+#define cleanup_list CLEANUP(lists_release)
 
 #endif

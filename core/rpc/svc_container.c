@@ -168,7 +168,7 @@ RPC_HANDLER(rpc_list_containers)
 			if (!w)
 				e = container_wire_make(call, v[i], version, &w, err);
 			if (!e)
-				e = list_add(&b, w, err);
+				e = lists_add(&b, w, err);
 		}
 		container_unref(v[i]);
 	}

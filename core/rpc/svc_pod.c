@@ -133,7 +133,7 @@ RPC_HANDLER(rpc_list_pods)
 			if (!w)
 				e = pod_wire_make(call, v[i], version, &w, err);
 			if (!e)
-				e = list_add(&b, w, err);
+				e = lists_add(&b, w, err);
 		}
 		pod_unref(v[i]);
 	}

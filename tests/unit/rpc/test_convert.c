@@ -398,7 +398,7 @@ static void test_list(void **state)
 		c.id = id;
 		c.created_at = i;
 		assert_int_equal(list_entry(&c.base, &w, &err), 0);
-		assert_int_equal(list_add(&b, w, &err), 0);
+		assert_int_equal(lists_add(&b, w, &err), 0);
 	}
 	assert_int_equal(list_finish(&b, &reply, &err), 0);
 	got = (void *)protobuf_c_message_unpack(&runtime__v1__list_containers_response__descriptor, NULL, reply.n,
