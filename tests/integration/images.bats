@@ -153,7 +153,7 @@ in_image() {
 	rmi "$BASIC/private:1"
 	run pull_as "$BASIC/private:1" '{"username":"user","password":"wrong-one"}'
 	[ "$status" = 16 ]; [[ $output == *Unauthenticated* && $output != *wrong-one* ]]
-	! grep -qF -e wrong-one -e "$(printf user:secret | base64)" "$NODE/crio.log"
+	if grep -qF -e wrong-one -e "$(printf user:secret | base64)" "$NODE/crio.log"; then false; fi
 	[ "$(images_json)" = '[]' ]
 }
 

@@ -90,7 +90,7 @@ network_plugin = \"veth\""; } >"$NODE/etc/conf.d/60-veth.conf"
 	crio_kill; crio_start
 	rm_pod "$r1"; rm_pod "$r2"
 	[ -z "$(ip -o link show type veth | grep ': veth[0-9a-f]\{11\}@' || true)" ]
-	! ip route | grep -q '^10\.86\.'
+	[ -z "$(ip route | grep '^10\.86\.' || true)" ]
 	[ -z "$(find "$NODE/run/plugins/network-veth" -type f)" ]
 }
 
