@@ -389,9 +389,11 @@ static int make_infra(struct pod *p, const struct image *im, crio_err *err)
 	return 0;
 }
 
+/* A machine (runtime_type vm) is kept there by the pod's own container, whatever drop_infra_ctr says. */
 static bool needs_infra(const struct pod *p)
 {
-	return !p->lc->conf->runtime.drop_infra_ctr || p->config.sec.ns.pid == NS_POD;
+	const struct conf_runtime *h = conf_runtime(p->lc->conf, p->handler);
+	return !p->lc->conf->runtime.drop_infra_ctr || p->config.sec.ns.pid == NS_POD || (h && h->runtime_type == CONF_RUNTIME_VM);
 }
 
 static int start_sandbox(struct pod *p, crio_call *call, crio_err *err)

@@ -213,42 +213,6 @@ static int op_start(void *self, crio_call *call, const struct crio_runtime_id_ar
 	return r < 0 ? r : start(t, call, err);
 }
 
-/* ---- the sandbox: a task of its own, which keeps the shim (the machine) there while containers come and go */
-
-static int op_sandbox_create(void *self, crio_call *call, const struct crio_runtime_sandbox_args *args,
-			     struct crio_runtime_sandbox_out *out, crio_err *err)
-{
-	struct kata *k = self;
-	auto_task struct task *t = NULL;
-	auto_free char *spec = NULL;
-	int r;
-
-	if (!id_is_good(args->id) || !path_is_good(args->bundle))
-		return k->host->fail(err, CRIO_E_INVALID, "create sandbox '%.140s': bad id or bundle '%s'",
-				     str0(args->id), str0(args->bundle));
-	spec = fmt("%s/config.json", args->bundle);
-	if (!spec || access(spec, R_OK))
-		return k->host->fail(err, CRIO_E_PRECONDITION, "create sandbox '%s': %s: %s", args->id, str0(spec),
-				     strerror(errno));
-	t = task_new(k, args->id, args->bundle, "");
-	if (!t)
-		return k->host->fail(err, CRIO_E_NOMEM, "create sandbox '%s': no memory", args->id);
-	t->sandbox = true;
-	r = create_task(t, call, k->host->opt_int(k->in, "create_timeout") * NSEC_PER_MSEC, false, NULL, err);
-	if (r < 0)
-		return r;
-	r = start(t, call, err);
-	if (r < 0) {
-		shim_forget(t, call);
-		task_drop(t);
-		remove_traces(t, call);
-		return r;
-	}
-	out->pid = t->pid;
-	out->start_time = t->start == UINT64_MAX ? 0 : t->start;
-	return 0;
-}
-
 static int op_del(void *self, crio_call *call, const struct crio_runtime_id_args *args, struct crio_runtime_no_out *out,
 		  crio_err *err)
 {
@@ -270,14 +234,6 @@ static int op_del(void *self, crio_call *call, const struct crio_runtime_id_args
 	task_drop(t);
 	remove_traces(t, call);
 	return 0;
-}
-
-static int op_sandbox_stop(void *self, crio_call *call, const struct crio_runtime_id_args *args,
-			   struct crio_runtime_no_out *out, crio_err *err)
-{
-	struct crio_runtime_id_args all = {.size = sizeof(all), .id = args->id, .force = 1};
-
-	return op_del(self, call, &all, out, err);
 }
 
 /* ---- control */
@@ -662,8 +618,6 @@ static int kata_check(void *self, crio_call *call, crio_err *err)
 }
 
 static const struct crio_runtime_ops ops = {
-    .sandbox_create = op_sandbox_create,
-    .sandbox_stop = op_sandbox_stop,
     .create = op_create,
     .start = op_start,
     .kill = op_kill,

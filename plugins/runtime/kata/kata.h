@@ -57,7 +57,6 @@ struct task {
 	int refs;	   /* mu */
 	struct kata *k;
 	char id[132];
-	bool sandbox;
 	/* final once it is in the table */
 	char *address, *bundle, *log_path;
 	struct log_file *log;

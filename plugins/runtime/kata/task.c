@@ -1,4 +1,4 @@
-/* The table of tasks (containers and sandboxes), their fifos, and their exits. */
+/* The table of tasks, their fifos, and their exits. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -300,8 +300,8 @@ int task_watch(struct task *t, crio_call *call, crio_err *err)
 
 int task_record(struct task *t, crio_call *call, crio_err *err)
 {
-	auto_free char *text = fmt(RECORD_VERSION "\n%s\n%s\n%s\n%lld\n%d %d %d %llu %d %llu\n", t->address, t->bundle,
-				   t->log_path, (long long)t->log_size_max, t->sandbox, t->terminal, (int)t->pid,
+	auto_free char *text = fmt(RECORD_VERSION "\n%s\n%s\n%s\n%lld\n%d %d %llu %d %llu\n", t->address, t->bundle,
+				   t->log_path, (long long)t->log_size_max, t->terminal, (int)t->pid,
 				   (unsigned long long)t->start, (int)t->shim_pid, (unsigned long long)t->shim_start);
 	struct crio_bytes b = {text, text ? strlen(text) : 0};
 
@@ -315,7 +315,7 @@ struct task *task_from_record(struct kata *k, crio_call *call, const char *id)
 	auto_free char *text = NULL;
 	struct crio_bytes b = {NULL, 0};
 	unsigned long long start, shim_start;
-	int sandbox, terminal, pid, shim_pid;
+	int terminal, pid, shim_pid;
 	char *field[6], *save;
 	int64_t size_max;
 	struct task *t;
@@ -331,7 +331,7 @@ struct task *task_from_record(struct kata *k, crio_call *call, const char *id)
 	}
 	if (strcmp(field[0], RECORD_VERSION) != 0 || !path_is_good(field[2]) ||
 	    (*field[3] && !path_is_good(field[3])) || !parse_i64(field[4], INT64_MIN, INT64_MAX, &size_max) ||
-	    sscanf(field[5], "%d %d %d %llu %d %llu", &sandbox, &terminal, &pid, &start, &shim_pid, &shim_start) != 6)
+	    sscanf(field[5], "%d %d %llu %d %llu", &terminal, &pid, &start, &shim_pid, &shim_start) != 5)
 		return NULL;
 	t = task_new(k, id, field[2], field[3]);
 	if (!t)
@@ -339,7 +339,6 @@ struct task *task_from_record(struct kata *k, crio_call *call, const char *id)
 	free(t->address);
 	t->address = strdup(field[1]);
 	t->log_size_max = size_max;
-	t->sandbox = sandbox;
 	t->terminal = terminal;
 	t->pid = pid;
 	t->start = start;

@@ -45,7 +45,7 @@ struct rt {
 	size_t n_events;
 };
 
-/* Runs body(argc, argv) in a child with mounts of its own and this process as the reaper of all orphans; 77 when this
+/* Runs body in a child with mounts of its own and this process as the reaper of all orphans; 77 when this
  * machine lacks what is needed (root, and each program of the NULL-terminated list). */
 int rt_main(int (*body)(void), const char *const *programs);
 

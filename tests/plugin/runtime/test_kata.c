@@ -227,30 +227,21 @@ static void survives_a_restart(void **st)
 static void one_shim_for_a_pod(void **st)
 {
 	(void)st;
-	/* the bundle of a sandbox: made by a container of that id, which is removed again */
+	/* the pod's own container has the id of the pod */
 	struct rt_ctr pod = {.id = "pod1", .args = "[\"/bin/sleep\",\"1000\"]"};
 	struct rt_ctr a = {.id = "kk06", .args = "[\"/bin/sleep\",\"1000\"]"};
 	struct rt_ctr b = {.id = "kk07", .args = "[\"/bin/sleep\",\"1000\"]"};
-	rt_ok(rt, rt_create(rt, &pod));
-	rt_ok(rt, rt_del(rt, pod.id));
-	no_shim_left();
-	rt_free_ char *bundle = rt_path(rt, "bundles/pod1");
-	struct crio_runtime_sandbox_args sa = {
-	    .size = sizeof(sa), .netns_fd = -1, .id = "pod1", .bundle = bundle, .netns_path = "", .cgroup_parent = ""};
-	struct crio_runtime_sandbox_out so = {.size = sizeof(so)};
-	rt_ok(rt, plugin_runtime_sandbox_create(rt->in, rt->call, &sa, &so, &rt->err));
-	assert_true(so.pid > 0 && so.start_time > 0);
+	rt_run(rt, &pod);
 	rt_run(rt, &a);
 	rt_run(rt, &b);
-	assert_int_equal(a.out.monitor_pid, b.out.monitor_pid);
+	assert_int_equal(a.out.monitor_pid, pod.out.monitor_pid);
+	assert_int_equal(b.out.monitor_pid, pod.out.monitor_pid);
 	rt_ok(rt, rt_del(rt, a.id));
 	rt_ok(rt, rt_del(rt, b.id));
 	assert_true(rt_processes("containerd-shim-runc-v2") > 0);
-	struct crio_runtime_id_args ia = {.size = sizeof(ia), .id = "pod1"};
-	struct crio_runtime_no_out no = {.size = sizeof(no)};
-	rt_ok(rt, plugin_runtime_sandbox_stop(rt->in, rt->call, &ia, &no, &rt->err));
-	rt_ok(rt, plugin_runtime_sandbox_stop(rt->in, rt->call, &ia, &no, &rt->err));
+	rt_ok(rt, rt_del(rt, pod.id));
 	no_shim_left();
+	gone(pod.id);
 	gone(a.id);
 	gone(b.id);
 }
