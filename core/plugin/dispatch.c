@@ -201,6 +201,21 @@ static void measure(struct plugin_inst *in, const struct op_desc *op, int64_t ns
 		;
 }
 
+/* A plugin that breaks the rules: they are kept on our side. */
+static int mend(const struct flight *f, int r, crio_err *err)
+{
+	const struct plugins *host = f->in->host;
+	const char *what = r > 0 ? "it returned a positive number" : r == 0 && err->code ? "it succeeded, but set an error" :
+			   r < 0 && !err->code ? "it failed without saying why" : NULL;
+	if (!what)
+		return r;
+	if (host->args.breach)
+		host->args.breach(host->args.breach_arg, f->op->name, what);
+	if (r < 0)
+		return err_set(err, r, "plugin %s: %s failed without saying why", f->in->mod->name, f->op->name);
+	return err->code ? err->code : 0;
+}
+
 static void fly(void *arg)
 {
 	struct flight *f = arg;
@@ -209,10 +224,7 @@ static void fly(void *arg)
 	int64_t t = now_mono_ns();
 	int r = f->op->run(&in->mod->ops, in->self, f->call, f->args, f->out, &err);
 	measure(in, f->op, now_mono_ns() - t, r < 0);
-	if (r > 0 || (r == 0 && err.code)) /* a plugin that breaks the rules: keep the rules on our side */
-		r = err.code ? err.code : 0;
-	if (r < 0 && !err.code)
-		(void)err_set(&err, r, "plugin %s: %s failed without saying why", in->mod->name, f->op->name);
+	r = mend(f, r, &err);
 	fields_close(f->op->args, f->args);
 	give_turn(f);
 	(void)pthread_mutex_lock(&f->lock);

@@ -24,6 +24,10 @@ struct plugins_args {
 	const char *probe_path;  /* the crio binary for probing new files, NULL: no probe (tests) */
 	struct loop *loop;
 	struct workers *workers;
+	/* Told of each operation that breaks the rule "an error is set if, and only if, the operation fails"; the host mends the
+	 * result all the same. May be NULL. Called on the operation's thread. For the conformance tool. */
+	void (*breach)(void *arg, const char *op, const char *what);
+	void *breach_arg;
 };
 
 /* Looks at <dir>/<kind>/ and loads what is sound. Files that are refused are kept in the list with their reason; none of them

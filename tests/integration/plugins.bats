@@ -37,6 +37,8 @@ since() { tail -n "+$((MARK + 1))" "$NODE/crio.log" | grep -qF -- "$1"; }
 	# The headers that were used are the installed ones, and the file exports its entry and nothing else.
 	cc -M -std=gnu11 $(pkg-config --cflags crio-plugin) "$NODE/veth/veth.c" | tr ' ' '\n' | grep crio/plugin.h | grep -q "^$STAGE/"
 	[ "$(nm -D --defined-only "$NODE/veth/veth.so" | awk '{print $3}')" = veth_LTX_crio_plugin_entry ]
+	PATH=$STAGE/usr/bin:$PATH make -s -C "$NODE/veth" check >"$NODE/veth.tap"
+	grep -q '^ok .*a pod: setup, check, teardown twice$' "$NODE/veth.tap"
 	make -s -C "$NODE/veth" install DESTDIR="$NODE/dest"
 	[ -x "$NODE/dest/usr/lib/crio/plugins/network/veth.so" ]
 }
