@@ -13,7 +13,13 @@
 #include "core/exec/spawn.h"
 #include "core/util/log.h"
 
-#define PARENT "/crio-test-rt" /* the pods' cgroup */
+/* The pods' cgroup, one for each test program: they may run side by side. */
+static char parent[40];
+
+const char *rt_cgroup(void)
+{
+	return parent;
+}
 
 int rt_main(int (*body)(void), const char *const *programs)
 {
@@ -126,6 +132,7 @@ struct rt *rt_new(const char *plugin, ...)
 	log_set_level(getenv("RT_DEBUG") ? LOGL_DEBUG : LOGL_ERROR);
 	(void)snprintf(rt->dir, sizeof(rt->dir), "/tmp/crio-rt-XXXXXX");
 	assert_non_null(mkdtemp(rt->dir));
+	(void)snprintf(parent, sizeof(parent), "/crio-test-rt-%d", (int)getpid());
 	assert_int_equal(chmod(rt->dir, 0755), 0);
 	(void)pthread_mutex_init(&rt->mu, NULL);
 	(void)pthread_cond_init(&rt->cond, NULL);
@@ -203,13 +210,15 @@ static void rm_parent_cgroup(void)
 {
 	DIR *d = opendir("/sys/fs/cgroup");
 	for (struct dirent *e; d && (e = readdir(d));) {
-		rt_free_ char *p = path_fmt("/sys/fs/cgroup/%s" PARENT, e->d_name);
+		rt_free_ char *p = path_fmt("/sys/fs/cgroup/%s%s", e->d_name, parent);
 		if (p)
 			(void)rmdir(p);
 	}
 	if (d)
 		(void)closedir(d);
-	(void)rmdir("/sys/fs/cgroup" PARENT);
+	rt_free_ char *v2 = path_fmt("/sys/fs/cgroup%s", parent);
+	if (v2)
+		(void)rmdir(v2);
 }
 
 void rt_free(struct rt *rt)
@@ -275,10 +284,9 @@ static void make_bundle(struct rt *rt, const struct rt_ctr *c, const char *bundl
 	buf_addf(&b,
 		 "\"annotations\":{\"io.kubernetes.cri.container-type\":\"container\",\"io.kubernetes.cri.sandbox-id\":"
 		 "\"pod1\"},"
-		 "\"linux\":{\"cgroupsPath\":\"" PARENT
-		 "/crio-%s\",\"resources\":%s,\"namespaces\":[{\"type\":\"pid\"},"
+		 "\"linux\":{\"cgroupsPath\":\"%s/crio-%s\",\"resources\":%s,\"namespaces\":[{\"type\":\"pid\"},"
 		 "{\"type\":\"mount\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},{\"type\":\"network\"}]}}",
-		 c->id, c->resources ? c->resources : "{}");
+		 parent, c->id, c->resources ? c->resources : "{}");
 	rt_free_ char *text = buf_take(&b);
 	assert_non_null(text);
 	write_text(spec, text, 0644);
@@ -303,7 +311,7 @@ int rt_create(struct rt *rt, struct rt_ctr *c)
 					     .log_path = log,
 					     .exit_dir = exits,
 					     .attach_dir = attach,
-					     .cgroup_parent = PARENT,
+					     .cgroup_parent = parent,
 					     .sandbox_netns = "",
 					     .log_size_max = -1,
 					     .timeout_ns = c->timeout_ns,
@@ -477,8 +485,8 @@ static void no_cgroup(const char *id)
 	for (struct dirent *e; d && (e = readdir(d));) {
 		if (str_eq(e->d_name, "unified")) /* a plain directory here, which crun takes for a hierarchy */
 			continue;
-		rt_free_ char *own = path_fmt("/sys/fs/cgroup/%s" PARENT "/crio-%s", e->d_name, id);
-		rt_free_ char *mon = path_fmt("/sys/fs/cgroup/%s" PARENT "/crio-conmon-%s", e->d_name, id);
+		rt_free_ char *own = path_fmt("/sys/fs/cgroup/%s%s/crio-%s", e->d_name, parent, id);
+		rt_free_ char *mon = path_fmt("/sys/fs/cgroup/%s%s/crio-conmon-%s", e->d_name, parent, id);
 		if (!access(own, F_OK) || !access(mon, F_OK))
 			fail_msg("cgroup of %s is left in %s", id, e->d_name);
 	}

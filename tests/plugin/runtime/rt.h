@@ -91,6 +91,7 @@ bool rt_file_has(const char *path, const char *text, int64_t timeout_ns);
 char *rt_path(struct rt *rt, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Fails the test when a process, cgroup or file of the container is left. */
 void rt_nothing_left(struct rt *rt, const char *id);
+const char *rt_cgroup(void); /* the pods', below each hierarchy */
 /* Processes whose command line holds `text`. */
 int rt_processes(const char *text);
 /* An executable script in the node's directory; its path. */

@@ -431,7 +431,7 @@ static void pauses_and_updates(void **st)
 	    .size = sizeof(u), .id = c.id, .resources_json = "{\"memory\":{\"limit\":73400320}}"};
 	rt_ok(rt, plugin_runtime_update(rt->in, rt->call, &u, &out, &rt->err));
 	if (!access("/sys/fs/cgroup/memory", F_OK)) {
-		rt_free_ char *f = path_fmt("/sys/fs/cgroup/memory/crio-test-rt/crio-%s/memory.limit_in_bytes", c.id);
+		rt_free_ char *f = path_fmt("/sys/fs/cgroup/memory%s/crio-%s/memory.limit_in_bytes", rt_cgroup(), c.id);
 		assert_true(rt_file_has(f, "73400320", SEC));
 	}
 	/* killed while it is paused */
