@@ -152,3 +152,55 @@ const char *annotation_get(const struct kvs *m, const char *v2_name, const char 
 		v = get_form(m, known[i].v1, container);
 	return v;
 }
+
+/* 10^n or 2^n behind the number; false: unknown. */
+static bool quantity_suffix(const char *s, int *ret_base, int *ret_exp)
+{
+	static const char binary[] = "KMGTPE", decimal[] = "kMGTPE";
+	const char *at = *s ? strchr(binary, *s) : NULL;
+	int64_t e;
+
+	*ret_base = 10;
+	*ret_exp = 0;
+	if (!*s)
+		return true;
+	if (at && str_eq(s + 1, "i")) {
+		*ret_base = 2;
+		*ret_exp = 10 * (int)(at - binary + 1);
+		return true;
+	}
+	at = strchr(decimal, *s);
+	if (at && !s[1]) {
+		*ret_exp = 3 * (int)(at - decimal + 1);
+		return true;
+	}
+	if ((*s != 'e' && *s != 'E') || !str_to_i64(s + 1, 0, 18, &e))
+		return false;
+	*ret_exp = (int)e;
+	return true;
+}
+
+bool quantity_parse(const char *s, int64_t *ret)
+{
+	size_t whole = strspn(s, "0123456789"), part = s[whole] == '.' ? strspn(s + whole + 1, "0123456789") : 0;
+	long double v = 0, scale = 1;
+	int base, exp;
+
+	if (whole > 18 || part > 9 || whole + part == 0 ||
+	    !quantity_suffix(s + whole + (s[whole] == '.' ? part + 1 : 0), &base, &exp))
+		return false;
+	for (size_t i = 0; i < whole; i++)
+		v = v * 10 + (s[i] - '0');
+	for (size_t i = 0; i < part; i++) {
+		v = v * 10 + (s[whole + 1 + i] - '0');
+		scale *= 10;
+	}
+	while (exp-- > 0)
+		v *= base;
+	v /= scale;
+	if (v <= 0 || v >= 9.2e18L)
+		return false;
+	*ret = (int64_t)v;
+	*ret += (long double)*ret < v;
+	return true;
+}

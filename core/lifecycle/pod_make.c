@@ -250,13 +250,17 @@ static int make_shm(struct pod *p, crio_err *err)
 {
 	if (p->config.sec.ns.ipc == NS_NODE)
 		return config_set_str(&p->shm_path, "/dev/shm") < 0 ? err_nomem(err) : 0;
+	const char *text = annotation_get(&p->config.annotations, ANN_SHM_SIZE, NULL);
+	int64_t size = SHM_SIZE;
+	if (text && !quantity_parse(text, &size))
+		return err_set(err, CRIO_E_INVALID, "failed to parse shm size '%.64s': not a quantity of bytes above 0", text);
 	int r = set_fmt(&p->shm_path, path_fmt("%s/shm", p->run_dir), err);
 	if (r < 0)
 		return r;
 	if (mkdir(p->shm_path, 0700) < 0 && errno != EEXIST)
 		return err_errno(err, errno, "make directory %s", p->shm_path);
 	char opts[64];
-	(void)snprintf(opts, sizeof(opts), "mode=1777,size=%u", SHM_SIZE);
+	(void)snprintf(opts, sizeof(opts), "mode=1777,size=%lld", (long long)size);
 	if (mount("shm", p->shm_path, "tmpfs", MS_NOEXEC | MS_NOSUID | MS_NODEV, opts) < 0)
 		return err_errno(err, errno, "mount %s", p->shm_path);
 	return 0;

@@ -92,6 +92,29 @@ static void annotations(void **state)
 		    annotation_reserved("io.kubernetes.cri-o.IP.3"));
 }
 
+static void quantities(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t value;
+	} good[] = {
+	    {"1", 1},		   {"67108864", 67108864}, {"128Mi", 128 << 20}, {"1.5Gi", 3LL << 29}, {"1.5G", 1500000000},
+	    {"64k", 64000},	   {"1e6", 1000000},	   {"2E3", 2000},	 {".5Ki", 512},	       {"0.0001k", 1},
+	    {"1E", 1000000000000000000},
+	};
+	static const char *const bad[] = {"",	 "0",	"0Mi",	"-1",	"+1",  "Mi",   ".",   "1 Mi", "1mi",
+					  "1Kib", "1e",	"1e19", "1e-3", "0x1", "much", "10E", "8Ei",	"9999999999999999999"};
+	int64_t v;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_true(quantity_parse(good[i].text, &v));
+		assert_int_equal(v, good[i].value);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_false(quantity_parse(bad[i], &v));
+}
+
 static void names_text(void **state)
 {
 	struct pod_config p;
@@ -390,7 +413,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(capabilities),   cmocka_unit_test(clamps),
-	    cmocka_unit_test(annotations),    cmocka_unit_test(names_text),
+	    cmocka_unit_test(annotations),    cmocka_unit_test(quantities),
+	    cmocka_unit_test(names_text),
 	    cmocka_unit_test(names_table),    cmocka_unit_test(cgroup_paths),
 	    cmocka_unit_test(cgroup_groups),  cmocka_unit_test(cgroup_v2_numbers),
 	    cmocka_unit_test(request_limits), cmocka_unit_test(config_copies),
