@@ -9,10 +9,19 @@
 
 #define INFRA_GRACE_NS (10 * SEC)
 
+/* A pod that failed before its infra container was made has nothing to stop, and no exit would ever be reported. */
+static bool infra_was_made(const struct pod *p)
+{
+	if (!p->infra)
+		return false;
+	cleanup_unlock pthread_mutex_t *l = lock(&p->infra->lock);
+	return p->infra->pid > 0;
+}
+
 static int release_sandbox(struct pod *p, crio_call *call, crio_err *err)
 {
 	int r = 0;
-	if (p->infra)
+	if (infra_was_made(p))
 		r = container_do_stop(p->infra, call, INFRA_GRACE_NS, err);
 	if (r == 0 && p->runtime && plugin_inst_has_op(p->runtime, "sandbox_stop")) {
 		struct crio_runtime_id_args a = { .size = sizeof(a), .force = 1, .id = p->id };
