@@ -85,6 +85,7 @@ struct pod {
 	char *driver;             /* storage plugin */
 	char *network_plugin;
 	char *runtime_instance, *network_instance;
+	char *runtime_options, *network_options; /* of the instances, as JSON: kept for when the configuration no longer has them */
 	char *plugins;            /* what was chosen and why */
 	struct strv allowed_annotations;
 	bool host_network, privileged;

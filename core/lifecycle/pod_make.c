@@ -44,9 +44,19 @@ static int allowed_of(struct pod *p, const struct conf_runtime *h, const struct 
 	return annotations_filter(&p->config.annotations, &p->allowed_annotations, err);
 }
 
+/* An instance's options as JSON text. */
+static int keep_options(char **field, const struct kvs *options)
+{
+	cleanup_json struct json_object *o = json_from_kvs(options);
+	cleanup_free char *text = o ? json_text(o) : NULL;
+	return text ? config_set_str(field, text) : CRIO_E_NOMEM;
+}
+
 int pod_open_plugins(struct pod *p, crio_call *call, const struct selection *s, crio_err *err)
 {
 	struct lifecycle *lc = p->lc;
+	if (keep_options(&p->runtime_options, &s->runtime_options) < 0 || keep_options(&p->network_options, &s->network_options) < 0)
+		return err_nomem(err);
 	if (config_set_str(&p->driver, s->storage) < 0 || config_set_str(&p->network_plugin, s->network) < 0 ||
 	    config_set_str(&p->runtime_instance, s->runtime_instance) < 0 ||
 	    config_set_str(&p->network_instance, s->network_instance) < 0)
@@ -360,6 +370,8 @@ static int write_pod_spec(struct pod *p, crio_err *err)
 	    json_set_str(ann, "runtime-instance.crio.io", p->runtime_instance) < 0 ||
 	    json_set_str(ann, "network.crio.io", p->network_plugin) < 0 ||
 	    json_set_str(ann, "network-instance.crio.io", p->network_instance) < 0 ||
+	    json_set_str(ann, "runtime-options.crio.io", p->runtime_options) < 0 ||
+	    json_set_str(ann, "network-options.crio.io", p->network_options) < 0 ||
 	    json_set_str(ann, "cgroup-made.crio.io", p->cgroup_made ? "true" : "false") < 0)
 		return err_nomem(err);
 	cleanup_free char *text = json_text(spec);

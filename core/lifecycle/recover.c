@@ -88,6 +88,12 @@ static int restore_pod_config(const struct found *f, struct pod *p)
 	return restore_maps(f, &c->labels, &c->annotations);
 }
 
+/* An annotation of our own. A pod that CRI-O ran may bring one of the same name by its own will: that one says nothing. */
+static const char *ours(const struct found *f, const struct pod *p, const char *key)
+{
+	return kvs_get(&p->config.annotations, key) ? "" : ann(f, key);
+}
+
 /* linux.namespaces has the pins. */
 static int restore_namespaces(const struct found *f, struct pod *p)
 {
@@ -101,7 +107,7 @@ static int restore_namespaces(const struct found *f, struct pod *p)
 		if (field && config_set_str(field, path) < 0)
 			return CRIO_E_NOMEM;
 	}
-	const char *name = ann(f, "namespaces.crio.io");
+	const char *name = ours(f, p, "namespaces.crio.io");
 	if (!*name && *p->netns) /* written by CRI-O: <dir>/netns/<name> */
 		name = strrchr(p->netns, '/') + 1;
 	return config_set_str(&p->ns_name, name);
@@ -121,6 +127,25 @@ static int restore_ips(const struct found *f, struct pod *p)
 	return config_set_str(&p->cni_result, ann(f, ANN_CNI_RESULT));
 }
 
+/* The recorded plugin and instance in place of the selected ones. Where they are the same the configuration's options of today
+ * count; else it says nothing of this instance, or speaks of another plugin, and the recorded ones are all there is. */
+static int take_recorded(const struct found *f, const struct pod *p, const char *kind, char **plugin, char **instance,
+			 struct kvs *options)
+{
+	char keys[3][48];
+	static const char *const parts[] = { "", "-instance", "-options" };
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		(void)snprintf(keys[i], sizeof(keys[i]), "%s%s.crio.io", kind, parts[i]);
+	const char *was = ours(f, p, keys[0]), *was_instance = ours(f, p, keys[1]);
+	if (!*was || !*was_instance || (str_eq(was, *plugin) && str_eq(was_instance, *instance)))
+		return 0;
+	if (config_set_str(plugin, was) < 0 || config_set_str(instance, was_instance) < 0)
+		return CRIO_E_NOMEM;
+	kvs_release(options);
+	cleanup_json struct json_object *o = *ours(f, p, keys[2]) ? ann_json(f, keys[2]) : NULL;
+	return o ? json_map(o, options) : 0;
+}
+
 /* The recorded choice wins over what the configuration would say now. A plugin that has gone leaves its field NULL: the pod stays
  * listed. */
 static int restore_plugins(const struct found *f, crio_call *call, struct pod *p)
@@ -135,18 +160,13 @@ static int restore_plugins(const struct found *f, crio_call *call, struct pod *p
 		err_clear(&err);
 		r = select_plugins(lc->plugins, lc->conf, "", NULL, p->host_network, &s, &err);
 	}
-	const struct {
-		const char *key;
-		char **field;
-	} v[] = { { "runtime.crio.io", &s.runtime },
-		  { "runtime-instance.crio.io", &s.runtime_instance },
-		  { "network.crio.io", &s.network },
-		  { "network-instance.crio.io", &s.network_instance },
-		  { "storage.crio.io", &s.storage } };
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(v); i++)
-		if (*ann(f, v[i].key))
-			r = config_set_str(v[i].field, ann(f, v[i].key));
-	if (config_set_str(&p->plugins, ann(f, "plugins.crio.io")) < 0)
+	if (r == 0)
+		r = take_recorded(f, p, "runtime", &s.runtime, &s.runtime_instance, &s.runtime_options);
+	if (r == 0)
+		r = take_recorded(f, p, "network", &s.network, &s.network_instance, &s.network_options);
+	if (r == 0 && *ours(f, p, "storage.crio.io"))
+		r = config_set_str(&s.storage, ours(f, p, "storage.crio.io"));
+	if (config_set_str(&p->plugins, ours(f, p, "plugins.crio.io")) < 0)
 		return CRIO_E_NOMEM;
 	p->store = f->store;
 	if (r == 0)
@@ -176,7 +196,7 @@ static int restore_pod(const struct found *f, crio_call *call, struct pod *p)
 	int r = restore_pod_config(f, p);
 	p->host_network = p->config.sec.ns.network == NS_NODE;
 	p->privileged = p->config.sec.privileged;
-	p->cgroup_made = str_eq(ann(f, "cgroup-made.crio.io"), "true");
+	p->cgroup_made = str_eq(ours(f, p, "cgroup-made.crio.io"), "true");
 	if (!time_parse(ann(f, ANN_CREATED), &p->created_ns))
 		p->created_ns = f->rec->created_ns;
 	const struct {

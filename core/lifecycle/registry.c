@@ -85,7 +85,8 @@ struct pod *pod_new(struct lifecycle *lc)
 	p->wire.version = 1;
 	char **const f[] = { &p->name, &p->handler, &p->driver, &p->network_plugin, &p->runtime_instance, &p->network_instance,
 			     &p->plugins, &p->ns_name, &p->netns, &p->ipcns, &p->utsns, &p->cgroup_parent, &p->dir, &p->run_dir,
-			     &p->hostname, &p->resolv_path, &p->hostname_path, &p->shm_path, &p->cni_result };
+			     &p->hostname, &p->resolv_path, &p->hostname_path, &p->shm_path, &p->cni_result,
+			     &p->runtime_options, &p->network_options };
 	if (!empty_strings(f, ARRAY_SIZE(f)) || pod_config_init(&p->config) < 0) {
 		pod_unref(p);
 		return NULL;
@@ -108,7 +109,7 @@ void pod_unref(struct pod *p)
 	plugin_inst_unref(p->network);
 	char *f[] = { p->name, p->handler, p->driver, p->network_plugin, p->runtime_instance, p->network_instance, p->plugins,
 		      p->ns_name, p->netns, p->ipcns, p->utsns, p->cgroup_parent, p->dir, p->run_dir, p->hostname, p->resolv_path,
-		      p->hostname_path, p->shm_path, p->cni_result };
+		      p->hostname_path, p->shm_path, p->cni_result, p->runtime_options, p->network_options };
 	for (size_t i = 0; i < ARRAY_SIZE(f); i++)
 		free(f[i]);
 	pod_config_release(&p->config);
