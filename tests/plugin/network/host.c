@@ -184,7 +184,11 @@ void inst_open(struct net_inst *n, const char *plugin, const char *more, ...)
 		const char *key, *dir;
 	} dirs[] = {{"network_dir", "conf"}, {"plugin_dirs", "bin"}, {"cache_dir", "cache"}};
 	va_list ap;
+	/* A name of its own: the instance before may still be in use by a job that is ending, and would be found again. */
+	static unsigned opened;
+	char name[24];
 
+	(void)snprintf(name, sizeof(name), "test%u", opened++);
 	memset(n, 0, sizeof(*n));
 	(void)pthread_mutex_init(&n->mu, NULL);
 	(void)pthread_cond_init(&n->cond, NULL);
@@ -196,7 +200,7 @@ void inst_open(struct net_inst *n, const char *plugin, const char *more, ...)
 	for (const char *k = more; k; k = va_arg(ap, const char *))
 		assert_int_equal(kvs_set(&o, k, va_arg(ap, const char *)), 0);
 	va_end(ap);
-	if (plugins_open(host.plugins, call, CRIO_KIND_NETWORK, plugin, "test", &o, &n->in, &err) < 0)
+	if (plugins_open(host.plugins, call, CRIO_KIND_NETWORK, plugin, name, &o, &n->in, &err) < 0)
 		fail_msg("%s", err_text(&err));
 	plugin_inst_listen(n->in, on_event, n);
 }
