@@ -40,7 +40,9 @@ int probe_run(struct module *m, crio_err *err)
 		return err_set(err, CRIO_E_INVALID, "it crashed in the probe (signal %d, %s)", res.exit_code - 128,
 			       strsignal(res.exit_code - 128));
 	int n = res.out.n ? (int)strcspn(res.out.p, "\n") : 0;
-	return err_set(err, CRIO_E_INVALID, "%.*s", n, n ? res.out.p : "");
+	if (!n) /* the plugin itself called exit, or a sanitizer did */
+		return err_set(err, CRIO_E_INVALID, "its probe ended with exit code %d and did not say why", res.exit_code);
+	return err_set(err, CRIO_E_INVALID, "%.*s", n, res.out.p);
 }
 
 /* Options that must be given cannot be known here: such a plugin is loaded but not opened. */

@@ -317,6 +317,8 @@ static void bad_shims(void **st)
 			fail_msg("%zu: %d %s", i, r, err_text(&rt->err));
 		assert_true(t < 14 * SEC);
 		err_clear(&rt->err);
+		for (int j = 0; j < 300 && rt_processes("4740"); j++)
+			(void)usleep(10000);
 		assert_int_equal(rt_processes("4740"), 0);
 		gone(c.id);
 	}
