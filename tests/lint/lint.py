@@ -298,7 +298,20 @@ def pages(t):
     return bad
 
 
-RULES = [pages, layering, homes, plugins, banned, confined, listed, length, places, later, contracts]
+def synced(t):
+    """Each file that syncs is in the table of doc/design/state.md, with its reason."""
+    table = t.text('doc/design/state.md') if 'doc/design/state.md' in t.files else ''
+    bad = []
+    for f in t.sources('core/', 'plugins/'):
+        if not f.endswith('.c') or f in table or (f.startswith('plugins/') and '/'.join(f.split('/')[:3]) in table):
+            continue
+        for n, line in t.calls(f):
+            if re.search(r'\b(f(data)?sync|syncfs|sync_file_range|sync)\s*\(|\bFS_KEEP\b', line):
+                bad.append(f'{f}:{n}: syncs, and doc/design/state.md does not say why')
+    return bad
+
+
+RULES = [pages, synced, layering, homes, plugins, banned, confined, listed, length, places, later, contracts]
 
 GOOD = {'core/util/a.h': '/* a.h: what the others build on. Thread-safe. */\n#ifndef A_H\n#define A_H\n#endif\n',
         'core/util/a.c': '#include "core/util/a.h"\n/* never fork() */\nconst char *s = "system(";\n',
@@ -320,6 +333,7 @@ BAD = {
     'places': {'core/util/b.c': '/* see /wo' 'rk/main */\n', 'doc/b.md': 'from https://pypi' '.org/x\n'},
     'later': {'core/util/b.c': '/* TO' 'DO: more */\n'},
     'pages': {'HACKING.md': '## Follow one RPC\ncore/util/a.c `gone_away`\n', 'README.md': 'see core/util/gone.c\n'},
+    'synced': {'core/util/b.c': 'int r = fsync(fd);\n'},
     'contracts': {'core/util/b.h': '#ifndef B\n#define B\n#endif\n', 'sdk/crio/b.h': '/* b.h */\n#ifndef B\n#define B\n#endif\n',
                   'core/util/c.h': '/* c.h: what the others build on. */\n'},
 }
