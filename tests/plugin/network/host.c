@@ -143,7 +143,12 @@ void host_enter(const char *plugin)
 	(void)snprintf(run, sizeof(run), "%s/run", host.dir);
 	if (loop_new(&host.loop, &err) < 0 || workers_new(&host.workers, &err) < 0)
 		DIE("%s\n", err_text(&err));
-	a = (struct plugins_args){mod, opts, state, run, NULL, host.loop, host.workers};
+	a = (struct plugins_args){.dir = mod,
+				 .options_dir = opts,
+				 .state_dir = state,
+				 .run_dir = run,
+				 .loop = host.loop,
+				 .workers = host.workers};
 	if (plugins_new(&a, &host.plugins, &err) < 0)
 		DIE("%s\n", err_text(&err));
 }

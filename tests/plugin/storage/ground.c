@@ -111,7 +111,12 @@ static void start_host(void)
 	(void)snprintf(run, sizeof(run), "%s/run", ground.dir);
 	if (loop_new(&ground.loop, &err) < 0 || workers_new(&ground.workers, &err) < 0)
 		DIE("%s\n", err_text(&err));
-	struct plugins_args a = {mod, opts, state, run, NULL, ground.loop, ground.workers};
+	struct plugins_args a = {.dir = mod,
+				 .options_dir = opts,
+				 .state_dir = state,
+				 .run_dir = run,
+				 .loop = ground.loop,
+				 .workers = ground.workers};
 	if (plugins_new(&a, &ground.plugins, &err) < 0)
 		DIE("%s\n", err_text(&err));
 	ground.call = call_new("test", CALL_NO_DEADLINE);
