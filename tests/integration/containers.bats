@@ -189,7 +189,7 @@ everything() { # everything HANDLER: the main things, on one runtime
 	mount -t tmpfs hostmount "$NODE/shared/in"; touch "$NODE/shared/in/seen"
 	run exec_ctr "$c0" ls /m/in/seen; [ "$status" != 0 ]
 	exec_ctr "$c1" ls /m/in/seen; exec_ctr "$c2" ls /m/in/seen
-	exec_ctr "$c1" mount -t tmpfs x /m/out; if mountpoint -q "$NODE/shared/out"; then false; fi
+	exec_ctr "$c1" mount -t tmpfs x /m/out; not mountpoint -q "$NODE/shared/out"
 	exec_ctr "$c2" mount -t tmpfs x /m/out; mountpoint -q "$NODE/shared/out"
 	umount "$NODE/shared/in" "$NODE/shared/out"
 	# A mount that is not shared cannot be.
@@ -328,7 +328,7 @@ everything() { # everything HANDLER: the main things, on one runtime
 	node_wait 5 exec_ctr "$c" ping -6 -c 1 -W 1 "$six" # the address is tentative at first
 	[ "$(exec_ctr "$c" ls /sys/class/net | xargs)" = "eth0 lo" ]
 	exec_ctr "$c" ping -c 1 -W 1 127.0.0.1
-	! exec_ctr "$c" ping -c 1 -W 1 10.85.250.250
+	not exec_ctr "$c" ping -c 1 -W 1 10.85.250.250
 }
 
 @test "host ports reach the container" {
@@ -339,8 +339,8 @@ everything() { # everything HANDLER: the main things, on one runtime
 	node_wait 5 curl -sf -m 2 "http://$(pod_field "$pod" network.ip):8080/"
 	[ "$(curl -sf -m 5 "http://10.85.0.1:$port/")" = served ]
 	stop_ctr "$c"; rm_pod "$pod"
-	if curl -sf -m 1 "http://10.85.0.1:$port/"; then false; fi
-	! iptables-save 2>/dev/null | grep -q -- "--dport $port "
+	not curl -sf -m 1 "http://10.85.0.1:$port/"
+	[ "$(iptables-save 2>/dev/null | grep -c -- "--dport $port ")" = 0 ]
 }
 
 @test "control bytes in names, HOME and host names are refused" {

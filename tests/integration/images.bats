@@ -248,7 +248,7 @@ copied() {
 	pod_man tag "$REGISTRY/user:1" example.com/tagged:2
 	[ "$(image example.com/tagged:2)" = "$(layout_id user)" ]
 	pod_man rmi example.com/tagged:2 >/dev/null; [ "$(image example.com/tagged:2)" = null ]
-	rmi "$REGISTRY/user:1"; ! pod_man image exists "$REGISTRY/user:1"
+	rmi "$REGISTRY/user:1"; not pod_man image exists "$REGISTRY/user:1"
 }
 
 @test "what cannot be pulled says why" {

@@ -5,13 +5,12 @@
 # pod_json NAME [JQ FILTER]: a PodSandboxConfig; the filter changes it.
 pod_json() {
 	jq -nc --arg n "$1" --arg l "$NODE/log/$1" '{metadata:{name:$n,uid:("uid-"+$n),namespace:"test",attempt:0},hostname:$n,log_directory:$l,
-		linux:{cgroup_parent:("/pod_"+$n),security_context:{namespace_options:{pid:1}}}}' | jq -c "${2:-.}"
+		linux:{cgroup_parent:("/pod_"+$n),security_context:{namespace_options:{pid:1}}}}'" | (${2:-.})"
 }
 # ctr_json NAME [JQ FILTER]: a ContainerConfig that sleeps. Values of envs are written as text.
 ctr_json() {
 	jq -nc --arg n "$1" --arg i "$REGISTRY/busybox:1" '{metadata:{name:$n,attempt:0},image:{image:$i},command:["sh","-c","trap \"exit 3\" TERM; while :; do sleep 0.05; done"],
-		log_path:($n+".log"),linux:{security_context:{namespace_options:{pid:1}}}}' | jq -c "${2:-.}" |
-		jq -c 'if .envs then .envs[].value |= @base64 else . end'
+		log_path:($n+".log"),linux:{security_context:{namespace_options:{pid:1}}}}'" | (${2:-.}) | if .envs then .envs[].value |= @base64 else . end"
 }
 # run_pod NAME [FILTER] [HANDLER]: prints the id.
 run_pod() { cri -r pod_sandbox_id RunPodSandbox "{\"config\":$(pod_json "$1" "${2:-.}"),\"runtime_handler\":\"${3:-}\"}"; }
@@ -44,3 +43,5 @@ fails() {
 	[[ $out == *"$text"* ]] || { echo "expected text '$text': $out" >&2; return 1; }
 }
 log_has() { node_wait 5 grep -qiE -- "$1" "$NODE/crio.log"; }
+# not COMMAND...: fails when it succeeds; a plain "!" fails no test.
+not() { ! "$@"; }
