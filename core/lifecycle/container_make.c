@@ -75,6 +75,7 @@ static int runtime_create(struct container *c, crio_call *call, crio_err *err)
 	if (r < 0)
 		return r;
 	cleanup_unlock pthread_mutex_t *l = lock(&c->lock);
+	c->made = true;
 	/* An exit may have been reported already. */
 	if (c->state == CONTAINER_EXITED)
 		return 0;
@@ -293,7 +294,7 @@ int container_release_all(struct container *c, crio_call *call, crio_err *err)
 	if (gone)
 		return 0;
 	if (!c->pod->runtime || !c->pod->store)
-		return err_set(err, CRIO_E_PRECONDITION, "a plugin of container %s is not there (%s): put its file back to remove it", c->id,
+		return err_set(err, CRIO_E_PRECONDITION, "a plugin of container %s is not there (%s): put its file back and start crio again to remove it", c->id,
 			       c->pod->plugins);
 	struct crio_runtime_id_args a = { .size = sizeof(a), .force = 1, .id = c->id };
 	struct crio_runtime_no_out o = { .size = sizeof(o) };
@@ -346,9 +347,13 @@ static int make_container(void *arg, const char *id, crio_err *err)
 	cleanup_call crio_call *work = call_detached(q->call, CONTAINER_WORK_NS);
 	if (!work)
 		return err_nomem(err);
+	r = registry_making(q->lc, c, err);
+	if (r < 0)
+		return r;
 	r = container_make(c, work, err);
 	if (r == 0)
 		r = registry_add_container(q->lc, c, err);
+	registry_made(q->lc, c);
 	if (r < 0) {
 		cleanup_err crio_err why = ERR_INIT;
 		cleanup_call crio_call *undo = call_detached(q->call, CLEANUP_NS);

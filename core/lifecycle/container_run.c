@@ -28,7 +28,7 @@ static const char *state_word(enum container_state s)
 
 static int no_runtime(const struct container *c, crio_err *err)
 {
-	return err_set(err, CRIO_E_PRECONDITION, "the runtime plugin of container %s is not there (%s): put its file back", c->id,
+	return err_set(err, CRIO_E_PRECONDITION, "the runtime plugin of container %s is not there (%s): put its file back and start crio again", c->id,
 		       c->pod->plugins);
 }
 
@@ -99,6 +99,8 @@ int container_start(struct lifecycle *lc, crio_call *call, const char *id, crio_
 
 static int send_signal(struct container *c, crio_call *call, int sig, bool all, crio_err *err)
 {
+	if (!c->pod->runtime)
+		return orphan_signal(c, sig, err);
 	struct crio_runtime_kill_args a = { .size = sizeof(a), .signal = sig, .id = c->id, .all = all };
 	struct crio_runtime_no_out o = { .size = sizeof(o) };
 	return plugin_runtime_kill(c->pod->runtime, call, &a, &o, err);
@@ -140,21 +142,19 @@ int container_do_stop(struct container *c, crio_call *call, int64_t grace_ns, cr
 {
 	(void)pthread_mutex_lock(&c->lock);
 	enum container_state s = c->state;
-	bool other = c->stop_at != INT64_MAX;
+	bool other = c->stop_at != INT64_MAX, made = c->made;
 	int64_t until = grace_ns > INT64_MAX - now_mono_ns() ? INT64_MAX - 1 : now_mono_ns() + grace_ns;
 	if (other && until < c->stop_at) {
 		c->stop_at = until; /* a shorter grace wins */
 		(void)pthread_cond_broadcast(&c->changed);
 	}
-	if (!other && s != CONTAINER_EXITED)
+	if (!other && made && s != CONTAINER_EXITED)
 		c->stop_at = until;
 	(void)pthread_mutex_unlock(&c->lock);
-	if (s == CONTAINER_EXITED)
+	if (s == CONTAINER_EXITED || !made)
 		return 0;
 	if (other) /* somebody is at it: wait with them */
 		return wait_exit(c, call, INT64_MAX, false) ? 0 : call_check(call, "stop container", err);
-	if (!c->pod->runtime)
-		return no_runtime(c, err);
 	int r = 0;
 	bool gone = false;
 	if (grace_ns > 0 && s == CONTAINER_RUNNING) {
@@ -213,7 +213,10 @@ int container_do_remove(struct container *c, crio_call *call, crio_err *err)
 	(void)pthread_mutex_lock(&c->lock);
 	bool removed = c->removed;
 	(void)pthread_mutex_unlock(&c->lock);
-	if (!removed) {
+	/* Nothing of it is touched when it cannot be removed. */
+	if (!removed && !c->pod->runtime)
+		r = no_runtime(c, err);
+	else if (!removed) {
 		r = container_do_stop(c, call, 0, err);
 		if (r == 0)
 			r = container_release_all(c, call, err);

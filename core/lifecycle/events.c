@@ -5,7 +5,7 @@
 
 static void save_job(void *arg)
 {
-	struct container *c = arg;
+	cleanup_any_container struct container *c = arg;
 	cleanup_err crio_err err = ERR_INIT;
 	(void)pthread_mutex_lock(&c->lock);
 	bool removed = c->removed;
@@ -13,11 +13,6 @@ static void save_job(void *arg)
 	/* The directory goes with the container; a lost race with its removal is no loss. */
 	if (!removed && container_write_state(c, &err) < 0 && err.code != CRIO_E_NOT_FOUND)
 		log_warn("Record the exit of container %s: %s", c->id, err_text(&err));
-	struct pod *p = c->pod;
-	bool infra = c->is_infra;
-	if (infra)
-		pod_unref(p);
-	container_unref(c);
 }
 
 void container_exited(struct container *c, int32_t code, int64_t finished_ns, bool oom)
@@ -37,7 +32,7 @@ void container_exited(struct container *c, int32_t code, int64_t finished_ns, bo
 
 static void on_exit_event(struct lifecycle *lc, const struct crio_event_exit *e)
 {
-	cleanup_container struct container *c = registry_any_container(lc, e->id);
+	cleanup_any_container struct container *c = registry_any_container(lc, e->id);
 	if (!c)
 		return; /* of a creation that failed, or removed meanwhile */
 	container_exited(c, e->exit_code, e->time_ns, e->oom);
@@ -46,15 +41,14 @@ static void on_exit_event(struct lifecycle *lc, const struct crio_event_exit *e)
 		(void)pthread_mutex_lock(&c->pod->lock);
 		pod_changed(c->pod);
 		(void)pthread_mutex_unlock(&c->pod->lock);
-		(void)pod_ref(c->pod);
 	}
-	if (workers_run(lc->workers, WORK_TEARDOWN, save_job, container_ref(c), NULL) < 0)
+	if (workers_run(lc->workers, WORK_TEARDOWN, save_job, registry_any_ref(c), NULL) < 0)
 		save_job(c); /* the reference was taken for it */
 }
 
 static void on_oom(struct lifecycle *lc, const struct crio_event_exit *e)
 {
-	cleanup_container struct container *c = registry_any_container(lc, e->id);
+	cleanup_any_container struct container *c = registry_any_container(lc, e->id);
 	if (!c)
 		return;
 	(void)pthread_mutex_lock(&c->lock);
@@ -70,7 +64,7 @@ static void kill_job(void *arg)
 	cleanup_err crio_err err = ERR_INIT;
 	if (call && container_do_stop(c, call, 0, &err) < 0)
 		log_warn("End container %s, whose monitor died: %s", c->id, err_text(&err));
-	container_unref(c);
+	registry_any_unref(c);
 }
 
 /* Without a monitor nobody reads its output or learns its exit code: CRI-O ends such a container, and so do we. */
@@ -81,7 +75,7 @@ static void on_monitor_died(struct lifecycle *lc, const struct crio_event_exit *
 		return;
 	log_warn("The monitor of container %s has died: the container is stopped", e->id);
 	if (workers_run(lc->workers, WORK_TEARDOWN, kill_job, c, NULL) < 0)
-		container_unref(c);
+		registry_any_unref(c);
 }
 
 void lifecycle_on_event(void *arg, struct plugin_inst *in, int type, const void *event)

@@ -61,6 +61,7 @@ struct lifecycle {
 	size_t n_pods, cap_pods;
 	struct container **container_order;
 	size_t n_containers, cap_containers;
+	struct map *making;      /* id -> struct container * that is being made: an exit may be reported before it is known */
 
 	pthread_mutex_t net_lock; /* guards readiness of the default network */
 	pthread_cond_t net_changed;
@@ -83,7 +84,7 @@ struct pod {
 	struct plugin_inst *runtime, *network; /* references; NULL: the plugin has gone (see plugins) */
 	struct store *store;      /* NULL likewise */
 	char *driver;             /* storage plugin */
-	char *network_plugin;
+	char *network_plugin, *runtime_plugin;
 	char *runtime_instance, *network_instance;
 	char *runtime_options, *network_options; /* of the instances, as JSON: kept for when the configuration no longer has them */
 	char *plugins;            /* what was chosen and why */
@@ -133,6 +134,7 @@ struct container {
 	pthread_cond_t changed;   /* state, job, stop_at */
 	struct job_slot job;
 	enum container_state state;
+	bool made;                /* the runtime has it: there may be something to stop */
 	bool removed;
 	pid_t pid, monitor_pid;
 	uint64_t start_time, monitor_start_time;
@@ -142,6 +144,7 @@ struct container {
 	char *message;            /* why a start failed; "" */
 	struct resources resources;
 	bool has_resources;
+	int orphan_fd, orphan_watch; /* orphan.c: pidfd and its watch, -1 and 0 when its runtime plugin is there */
 	int64_t stop_at;          /* monotonic: when a stop in progress turns to KILL; INT64_MAX none in progress */
 	struct wire_cache wire;
 };
@@ -163,8 +166,16 @@ void registry_del_container(struct lifecycle *lc, struct container *c);
 /* By id or unique prefix; the caller's reference. NOT_FOUND, INVALID (ambiguous). */
 int registry_pod(struct lifecycle *lc, const char *id, struct pod **ret, crio_err *err);
 int registry_container(struct lifecycle *lc, const char *id, struct container **ret, crio_err *err);
-/* By whole id, infra containers too; NULL: none. */
+/* From before its runtime may report events until it is in the registry or given up. Infra containers too. */
+int registry_making(struct lifecycle *lc, struct container *c, crio_err *err);
+void registry_made(struct lifecycle *lc, struct container *c);
+/* By whole id, infra containers and those being made too; NULL: none. With a reference of the container, and of an infra
+ * container's pod: give it back with registry_any_unref. */
 struct container *registry_any_container(struct lifecycle *lc, const char *id);
+struct container *registry_any_ref(struct container *c);
+void registry_any_unref(struct container *c);
+static inline void registry_any_unrefp(struct container **c) { registry_any_unref(*c); }
+#define cleanup_any_container CLEANUP(registry_any_unrefp)
 /* References to the pod's containers; the array is the caller's. */
 int pod_containers(struct pod *p, struct container ***ret, size_t *ret_n, crio_err *err);
 
@@ -211,6 +222,13 @@ int pod_read_state(struct pod *p, crio_err *err);
 void lifecycle_on_event(void *arg, struct plugin_inst *in, int type, const void *event);
 /* What an exit means for the container's fields; finished_ns 0: now. Wakes who waits. Not with its lock. */
 void container_exited(struct container *c, int32_t code, int64_t finished_ns, bool oom);
+
+/* ---- orphan.c: a container whose runtime plugin has gone ---- */
+/* Watches its process. */
+void orphan_adopt(struct container *c);
+void orphan_release(struct container *c);
+/* By its process; 0 when that has gone. */
+int orphan_signal(struct container *c, int sig, crio_err *err);
 
 /* ---- network.c ---- */
 int network_init(struct lifecycle *lc, crio_call *call);

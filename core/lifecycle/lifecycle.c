@@ -20,7 +20,8 @@ int lifecycle_new(const struct lifecycle_args *args, crio_call *call, struct lif
 	lc->names = names_new();
 	lc->pods = map_new();
 	lc->containers = map_new();
-	int r = lc->names && lc->pods && lc->containers ? 0 : err_nomem(err);
+	lc->making = map_new();
+	int r = lc->names && lc->pods && lc->containers && lc->making ? 0 : err_nomem(err);
 	const struct conf_runtime_section *rt = &args->conf->runtime;
 	if (r == 0)
 		r = fs_mkdir_p(rt->container_exits_dir, 0755, err);
@@ -64,6 +65,7 @@ void lifecycle_free(struct lifecycle *lc)
 	free(lc->container_order);
 	map_free(lc->pods);
 	map_free(lc->containers);
+	map_free(lc->making);
 	names_free(lc->names);
 	free(lc->net_reason);
 	free(lc->net_message);

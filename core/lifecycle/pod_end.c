@@ -9,19 +9,10 @@
 
 #define INFRA_GRACE_NS (10 * SEC)
 
-/* A pod that failed before its infra container was made has nothing to stop, and no exit would ever be reported. */
-static bool infra_was_made(const struct pod *p)
-{
-	if (!p->infra)
-		return false;
-	cleanup_unlock pthread_mutex_t *l = lock(&p->infra->lock);
-	return p->infra->pid > 0;
-}
-
 static int release_sandbox(struct pod *p, crio_call *call, crio_err *err)
 {
 	int r = 0;
-	if (infra_was_made(p))
+	if (p->infra)
 		r = container_do_stop(p->infra, call, INFRA_GRACE_NS, err);
 	if (r == 0 && p->runtime && plugin_inst_has_op(p->runtime, "sandbox_stop")) {
 		struct crio_runtime_id_args a = { .size = sizeof(a), .force = 1, .id = p->id };
@@ -212,6 +203,17 @@ int pod_stop(struct lifecycle *lc, crio_call *call, const char *id, crio_err *er
 	return r;
 }
 
+/* What cannot be removed whole is not begun with. */
+static int need_plugins(const struct pod *p, crio_err *err)
+{
+	const char *kind = !p->runtime ? "runtime" : !p->store ? "storage" : p->network_up && !p->network ? "network" : NULL;
+	if (!kind)
+		return 0;
+	return err_set(err, CRIO_E_PRECONDITION,
+		       "the %s plugin '%s' of pod sandbox %s is not there (%s): put its file back and start crio again to remove it",
+		       kind, !p->runtime ? p->runtime_plugin : !p->store ? p->driver : p->network_plugin, p->id, p->plugins);
+}
+
 static int pod_do_remove(struct pod *p, crio_call *call, crio_err *err)
 {
 	(void)pthread_mutex_lock(&p->lock);
@@ -222,7 +224,9 @@ static int pod_do_remove(struct pod *p, crio_call *call, crio_err *err)
 		return 0;
 	struct container **v = NULL;
 	size_t n = 0;
-	int r = pod_containers(p, &v, &n, err);
+	int r = need_plugins(p, err);
+	if (r == 0)
+		r = pod_containers(p, &v, &n, err);
 	for (size_t i = 0; i < n; i++) {
 		if (r == 0)
 			r = container_do_remove(v[i], call, err);

@@ -58,23 +58,24 @@ int pod_open_plugins(struct pod *p, crio_call *call, const struct selection *s, 
 	if (keep_options(&p->runtime_options, &s->runtime_options) < 0 || keep_options(&p->network_options, &s->network_options) < 0)
 		return err_nomem(err);
 	if (config_set_str(&p->driver, s->storage) < 0 || config_set_str(&p->network_plugin, s->network) < 0 ||
+	    config_set_str(&p->runtime_plugin, s->runtime) < 0 ||
 	    config_set_str(&p->runtime_instance, s->runtime_instance) < 0 ||
 	    config_set_str(&p->network_instance, s->network_instance) < 0)
 		return err_nomem(err);
 	int r = plugins_open(lc->plugins, call, CRIO_KIND_RUNTIME, s->runtime, s->runtime_instance, &s->runtime_options, &p->runtime,
 			     err);
-	if (r < 0)
-		return r;
-	plugin_inst_listen(p->runtime, lifecycle_on_event, lc);
-	r = images_store(lc->images, call, s->storage, &p->store, err);
-	if (r < 0)
-		return r;
+	if (r == 0)
+		plugin_inst_listen(p->runtime, lifecycle_on_event, lc);
+	/* A restored pod makes do with those that are there: all are tried, and the first failure is returned. */
+	int now = images_store(lc->images, call, s->storage, &p->store, r < 0 ? NULL : err);
+	r = r < 0 ? r : now;
 	if (lc->net && str_eq(plugin_inst_plugin(lc->net), s->network) && str_eq(plugin_inst_name(lc->net), s->network_instance)) {
 		p->network = plugin_inst_ref(lc->net);
-		return 0;
+		return r;
 	}
-	return plugins_open(lc->plugins, call, CRIO_KIND_NETWORK, s->network, s->network_instance, &s->network_options, &p->network,
-			    err);
+	now = plugins_open(lc->plugins, call, CRIO_KIND_NETWORK, s->network, s->network_instance, &s->network_options, &p->network,
+			   r < 0 ? NULL : err);
+	return r < 0 ? r : now;
 }
 
 static int choose(struct pod *p, crio_call *call, crio_err *err)
@@ -93,6 +94,20 @@ static int choose(struct pod *p, crio_call *call, crio_err *err)
 	if (config_set_str(&p->plugins, s.why) < 0)
 		return err_nomem(err);
 	return pod_open_plugins(p, call, &s, err);
+}
+
+/* The labels that kubelet sets and other clients leave out, and the infra container's name, as CRI-O shows them. */
+static int fill_labels(struct pod *p, crio_err *err)
+{
+	const struct pod_metadata *m = &p->config.meta;
+	const struct {
+		const char *key, *value;
+	} v[] = { { "io.kubernetes.pod.name", m->name }, { "io.kubernetes.pod.namespace", m->ns }, { "io.kubernetes.pod.uid", m->uid } };
+	struct kvs *l = &p->config.labels;
+	for (size_t i = 0; i < ARRAY_SIZE(v); i++)
+		if (!kvs_get(l, v[i].key) && kvs_set(l, v[i].key, v[i].value) < 0)
+			return err_nomem(err);
+	return kvs_set(l, "io.kubernetes.container.name", "POD") < 0 ? err_nomem(err) : 0;
 }
 
 static int name_hostname(struct pod *p, crio_err *err)
@@ -256,17 +271,20 @@ static int make_files(struct pod *p, crio_err *err)
 	return env ? write_text(env, "", err) : err_nomem(err);
 }
 
+static int name_shm(struct pod *p, crio_err *err)
+{
+	bool node = p->config.sec.ns.ipc == NS_NODE;
+	return set_fmt(&p->shm_path, node ? strdup("/dev/shm") : path_fmt("%s/shm", p->run_dir), err);
+}
+
 static int make_shm(struct pod *p, crio_err *err)
 {
 	if (p->config.sec.ns.ipc == NS_NODE)
-		return config_set_str(&p->shm_path, "/dev/shm") < 0 ? err_nomem(err) : 0;
+		return 0;
 	const char *text = annotation_get(&p->config.annotations, ANN_SHM_SIZE, NULL);
 	int64_t size = SHM_SIZE;
 	if (text && !quantity_parse(text, &size))
 		return err_set(err, CRIO_E_INVALID, "failed to parse shm size '%.64s': not a quantity of bytes above 0", text);
-	int r = set_fmt(&p->shm_path, path_fmt("%s/shm", p->run_dir), err);
-	if (r < 0)
-		return r;
 	if (mkdir(p->shm_path, 0700) < 0 && errno != EEXIST)
 		return err_errno(err, errno, "make directory %s", p->shm_path);
 	char opts[64];
@@ -276,7 +294,7 @@ static int make_shm(struct pod *p, crio_err *err)
 	return 0;
 }
 
-static int make_cgroup(struct pod *p, crio_err *err)
+static int name_cgroup(struct pod *p, crio_err *err)
 {
 	cleanup_free char *fs_path = NULL, *parent = NULL;
 	int r = cgroup_parent_check(p->lc->systemd, p->config.cgroup_parent, &parent, err);
@@ -293,11 +311,17 @@ static int make_cgroup(struct pod *p, crio_err *err)
 	r = cgroup_procs_files(fs_path, &procs, err);
 	if (r < 0)
 		return r;
-	if (procs.n && access(procs.v[0], F_OK) == 0)
+	p->cgroup_made = *p->config.cgroup_parent && !(procs.n && access(procs.v[0], F_OK) == 0);
+	return 0;
+}
+
+static int make_cgroup(struct pod *p, crio_err *err)
+{
+	cleanup_free char *fs_path = NULL;
+	if (p->lc->systemd)
 		return 0;
-	r = cgroup_make(fs_path, err);
-	p->cgroup_made = r == 0 && *p->config.cgroup_parent;
-	return r;
+	int r = cgroup_parent_fs_path(false, p->cgroup_parent, &fs_path, err);
+	return r < 0 ? r : cgroup_make(fs_path, err);
 }
 
 /* ---- the spec and the infra container ---- */
@@ -366,7 +390,7 @@ static int write_pod_spec(struct pod *p, crio_err *err)
 	struct json_object *ann = json_need_obj(spec, "annotations");
 	if (!ann || json_set_str(ann, "plugins.crio.io", p->plugins) < 0 ||
 	    json_set_str(ann, "namespaces.crio.io", p->ns_name) < 0 || json_set_str(ann, "storage.crio.io", p->driver) < 0 ||
-	    json_set_str(ann, "runtime.crio.io", plugin_inst_plugin(p->runtime)) < 0 ||
+	    json_set_str(ann, "runtime.crio.io", p->runtime_plugin) < 0 ||
 	    json_set_str(ann, "runtime-instance.crio.io", p->runtime_instance) < 0 ||
 	    json_set_str(ann, "network.crio.io", p->network_plugin) < 0 ||
 	    json_set_str(ann, "network-instance.crio.io", p->network_instance) < 0 ||
@@ -402,7 +426,7 @@ static int make_infra(struct pod *p, const struct image *im, crio_err *err)
 		return r;
 	free(c->name);
 	c->name = name;
-	return 0;
+	return registry_making(p->lc, c, err);
 }
 
 /* A machine (runtime_type vm) is kept there by the pod's own container, whatever drop_infra_ctr says. */
@@ -449,22 +473,26 @@ static int pod_make(struct pod *p, crio_call *call, crio_err *err)
 		r = make_record(p, call, im, err);
 	if (r == 0 && im)
 		r = make_infra(p, im, err);
-	stage(p, "sandbox shm creation");
-	if (r == 0)
-		r = make_shm(p, err);
 	if (r == 0)
 		r = make_files(p, err);
 	stage(p, "sandbox spec configuration");
 	if (r == 0)
+		r = name_shm(p, err);
+	if (r == 0)
 		r = name_namespaces(p, err);
 	if (r == 0)
-		r = make_cgroup(p, err);
+		r = name_cgroup(p, err);
 	stage(p, "sandbox storage start");
 	if (r == 0 && p->infra)
 		r = container_mount(p->infra, call, err);
 	/* Before the first thing outside our own directories is made: the record says what to undo. */
 	if (r == 0)
 		r = write_pod_spec(p, err);
+	stage(p, "sandbox shm creation");
+	if (r == 0)
+		r = make_shm(p, err);
+	if (r == 0)
+		r = make_cgroup(p, err);
 	stage(p, "sandbox namespace creation");
 	if (r == 0)
 		r = make_namespaces(p, err);
@@ -500,7 +528,9 @@ static int pod_prepare(struct lifecycle *lc, crio_call *call, struct pod_config 
 	p->privileged = p->config.sec.privileged;
 	if (config_set_str(&p->name, name) < 0 || config_set_str(&p->handler, handler) < 0)
 		return err_nomem(err);
-	int r = name_hostname(p, err);
+	int r = fill_labels(p, err);
+	if (r == 0)
+		r = name_hostname(p, err);
 	if (r == 0)
 		r = choose(p, call, err);
 	if (r == 0) {
@@ -532,6 +562,8 @@ static int make_pod(void *arg, const char *id, crio_err *err)
 	r = pod_make(p, work, err);
 	if (r == 0)
 		r = registry_add_pod(q->lc, p, err);
+	if (p->infra)
+		registry_made(q->lc, p->infra);
 	if (r < 0) {
 		cleanup_err crio_err why = ERR_INIT;
 		cleanup_call crio_call *undo = call_detached(q->call, CLEANUP_NS);

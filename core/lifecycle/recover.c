@@ -247,6 +247,14 @@ static int restore_container(const struct found *f, struct container *c)
 	for (size_t i = 0; i < ARRAY_SIZE(v); i++)
 		if (config_set_str(v[i].field, v[i].value) < 0)
 			return CRIO_E_NOMEM;
+	/* The first digest is what the status shows; without one it is the image's id. */
+	const char *digests = ann(f, ANN_IMAGE_REPO_DIGESTS);
+	if (*digests) {
+		free(c->image_ref);
+		c->image_ref = strndup(digests, strcspn(digests, ","));
+		if (!c->image_ref)
+			return CRIO_E_NOMEM;
+	}
 	c->dir = (free(c->dir), store_container_dir(f->store, c->id));
 	c->run_dir = (free(c->run_dir), store_container_run_dir(f->store, c->id));
 	if (!c->dir || !c->run_dir)
@@ -287,8 +295,12 @@ static int restore_container(const struct found *f, struct container *c)
 /* Hands the container back to its runtime plugin, which says what has happened meanwhile. */
 static void reconnect(struct container *c, crio_call *call)
 {
-	if (c->state == CONTAINER_EXITED || !c->pod->runtime)
+	if (c->state == CONTAINER_EXITED)
 		return;
+	if (!c->pod->runtime) {
+		orphan_adopt(c);
+		return;
+	}
 	const struct lifecycle *lc = c->lc;
 	struct crio_runtime_reconnect_args a = { .size = sizeof(a),
 						 .pid = c->pid,
@@ -314,8 +326,12 @@ static void reconnect(struct container *c, crio_call *call)
 		container_exited(c, o.exit_code, o.finished_ns, o.oom);
 		(void)container_write_state(c, NULL);
 	} else if (o.status == CRIO_CONTAINER_RUNNING && c->state == CONTAINER_CREATED) {
-		c->state = CONTAINER_RUNNING; /* started, and killed before it was recorded */
+		(void)pthread_mutex_lock(&c->lock);
+		c->state = CONTAINER_RUNNING; /* started, and the daemon killed before it was recorded */
 		c->started_ns = c->started_ns ? c->started_ns : now_real_ns();
+		container_changed(c);
+		(void)pthread_mutex_unlock(&c->lock);
+		(void)container_write_state(c, NULL);
 	}
 }
 
@@ -353,19 +369,18 @@ static void discard(struct store *s, crio_call *call, const char *id, const char
 		log_warn("Remove half-made %s %s: %s", what, id, err_text(&err));
 }
 
-static void recover_infra(struct pod *p, const struct found *f, crio_call *call)
+/* Returns whether there is one to reconnect to. */
+static bool recover_infra(struct pod *p, const struct found *f)
 {
 	if (str_eq(ann(f, ANN_SPOOFED), "true") || str_eq(ann(f, "io.kubernetes.cri-o.Spoofed"), "true") || !*f->rec->image)
-		return;
+		return false;
 	struct container *c = container_new(p->lc);
 	if (!c)
-		return;
+		return false;
 	c->pod = p;
 	c->is_infra = true;
 	p->infra = c;
-	if (restore_container(f, c) < 0 || container_read_state(c, NULL) < 0)
-		return;
-	reconnect(c, call);
+	return restore_container(f, c) == 0 && container_read_state(c, NULL) == 0;
 }
 
 static void recover_pod(struct lifecycle *lc, struct store *s, const struct store_container *rec, crio_call *call)
@@ -385,14 +400,19 @@ static void recover_pod(struct lifecycle *lc, struct store *s, const struct stor
 		cleanup_err crio_err err = ERR_INIT;
 		log_info("Take down pod sandbox %s, which was being made when the daemon ended", p->id);
 		p->network_up = !p->host_network;
-		recover_infra(p, &f, call);
+		if (recover_infra(p, &f))
+			reconnect(p->infra, call);
 		if (pod_release_all(p, call, &err) < 0)
 			log_warn("Take down half-made pod sandbox %s: %s", p->id, err_text(&err));
 		return;
 	}
-	recover_infra(p, &f, call);
-	if (names_restore(lc->names, p->name, p->id, NULL) < 0 || registry_add_pod(lc, p, NULL) < 0)
-		log_warn("Pod sandbox %s: no memory, or its name '%s' is taken", p->id, p->name);
+	bool infra = recover_infra(p, &f);
+	if (names_restore(lc->names, p->name, p->id, NULL) < 0)
+		log_warn("Pod sandbox %s: its name '%s' is taken by another", p->id, p->name);
+	if (registry_add_pod(lc, p, NULL) < 0)
+		log_warn("Pod sandbox %s: no memory", p->id);
+	else if (infra) /* known first: its exit may be reported at any moment from here on */
+		reconnect(p->infra, call);
 }
 
 static void recover_container(struct lifecycle *lc, struct store *s, const struct store_container *rec, crio_call *call)
@@ -417,9 +437,12 @@ static void recover_container(struct lifecycle *lc, struct store *s, const struc
 			log_warn("Take down half-made container %s: %s", c->id, err_text(&err));
 		return;
 	}
-	reconnect(c, call);
-	if (names_restore(lc->names, c->name, c->id, NULL) < 0 || registry_add_container(lc, c, NULL) < 0)
-		log_warn("Container %s: no memory, or its name '%s' is taken", c->id, c->name);
+	if (names_restore(lc->names, c->name, c->id, NULL) < 0)
+		log_warn("Container %s: its name '%s' is taken by another", c->id, c->name);
+	if (registry_add_container(lc, c, NULL) < 0)
+		log_warn("Container %s: no memory", c->id);
+	else
+		reconnect(c, call);
 }
 
 static int by_age(const void *a, const void *b)

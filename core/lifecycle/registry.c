@@ -83,7 +83,7 @@ struct pod *pod_new(struct lifecycle *lc)
 	(void)pthread_mutex_init(&p->lock, NULL);
 	cond_init(&p->changed);
 	p->wire.version = 1;
-	char **const f[] = { &p->name, &p->handler, &p->driver, &p->network_plugin, &p->runtime_instance, &p->network_instance,
+	char **const f[] = { &p->name, &p->handler, &p->driver, &p->network_plugin, &p->runtime_plugin, &p->runtime_instance, &p->network_instance,
 			     &p->plugins, &p->ns_name, &p->netns, &p->ipcns, &p->utsns, &p->cgroup_parent, &p->dir, &p->run_dir,
 			     &p->hostname, &p->resolv_path, &p->hostname_path, &p->shm_path, &p->cni_result,
 			     &p->runtime_options, &p->network_options };
@@ -107,7 +107,7 @@ void pod_unref(struct pod *p)
 	container_unref(p->infra);
 	plugin_inst_unref(p->runtime);
 	plugin_inst_unref(p->network);
-	char *f[] = { p->name, p->handler, p->driver, p->network_plugin, p->runtime_instance, p->network_instance, p->plugins,
+	char *f[] = { p->name, p->handler, p->driver, p->network_plugin, p->runtime_plugin, p->runtime_instance, p->network_instance, p->plugins,
 		      p->ns_name, p->netns, p->ipcns, p->utsns, p->cgroup_parent, p->dir, p->run_dir, p->hostname, p->resolv_path,
 		      p->hostname_path, p->shm_path, p->cni_result, p->runtime_options, p->network_options };
 	for (size_t i = 0; i < ARRAY_SIZE(f); i++)
@@ -130,6 +130,7 @@ struct container *container_new(struct lifecycle *lc)
 	c->refs = 1;
 	c->lc = lc;
 	c->stop_at = INT64_MAX;
+	c->orphan_fd = -1;
 	c->exit_code = -1;
 	c->wire.version = 1;
 	(void)pthread_mutex_init(&c->lock, NULL);
@@ -153,6 +154,7 @@ void container_unref(struct container *c)
 {
 	if (!c || atomic_fetch_sub(&c->refs, 1) > 1)
 		return;
+	orphan_release(c);
 	if (!c->is_infra)
 		pod_unref(c->pod);
 	char *f[] = { c->name, c->image_id, c->image_ref, c->image_name, c->dir, c->run_dir, c->log_path, c->rootfs,
@@ -303,7 +305,35 @@ struct container *registry_any_container(struct lifecycle *lc, const char *id)
 		struct pod *p = map_get(lc->pods, id);
 		c = p ? p->infra : NULL;
 	}
-	return c ? container_ref(c) : NULL;
+	if (!c)
+		c = map_get(lc->making, id);
+	return c ? registry_any_ref(c) : NULL;
+}
+
+struct container *registry_any_ref(struct container *c)
+{
+	if (c->is_infra)
+		(void)pod_ref(c->pod);
+	return container_ref(c);
+}
+
+void registry_any_unref(struct container *c)
+{
+	struct pod *p = c && c->is_infra ? c->pod : NULL;
+	container_unref(c);
+	pod_unref(p);
+}
+
+int registry_making(struct lifecycle *lc, struct container *c, crio_err *err)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&lc->lock);
+	return map_set(lc->making, c->id, c) < 0 ? err_nomem(err) : 0;
+}
+
+void registry_made(struct lifecycle *lc, struct container *c)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&lc->lock);
+	(void)map_del(lc->making, c->id);
 }
 
 int pod_containers(struct pod *p, struct container ***ret, size_t *ret_n, crio_err *err)

@@ -98,6 +98,7 @@ int container_read_state(struct container *c, crio_err *err)
 	if (r < 0)
 		return r;
 	const char *status = json_str(o, "status");
+	c->made = true;
 	c->state = str_eq(status, "created")   ? CONTAINER_CREATED :
 		   str_eq(status, "running")   ? CONTAINER_RUNNING :
 		   str_eq(status, "paused")    ? CONTAINER_RUNNING :

@@ -306,6 +306,35 @@ static void remove_container_cgroup(struct ctr *c)
 		(void)cgroups_remove(&c->o->cgroups, cgroup, CLEANUP_NS);
 }
 
+static bool is_conmon_of(pid_t pid, const char *id)
+{
+	auto_free char *path = fmt("/proc/%d/cmdline", (int)pid), *text = NULL;
+	size_t n = 0;
+
+	if (pid <= 1 || !path || !(text = file_read(path, 65536, &n)))
+		return false;
+	for (size_t i = 0; i < n; i += strlen(text + i) + 1) {
+		if (!strcmp(text + i, id))
+			return true;
+	}
+	return false;
+}
+
+void conmon_end_strangers(struct ctr *c)
+{
+	if (read_pidfile(c, "conmon-pidfile", &c->monitor_pid) < 0 || !proc_start_time(c->monitor_pid, &c->monitor_start) ||
+	    !is_conmon_of(c->monitor_pid, c->id))
+		c->monitor_pid = 0;
+	auto_close int fd = proc_open(c->monitor_pid, c->monitor_start);
+	if (fd >= 0) {
+		(void)sys_pidfd_signal(fd, SIGKILL);
+		(void)fd_wait(fd, POLLIN, 2 * NSEC_PER_SEC);
+	}
+	if (*c->monitor_cgroup)
+		(void)cgroups_remove(&c->o->cgroups, c->monitor_cgroup, 2 * NSEC_PER_SEC);
+	remove_container_cgroup(c);
+}
+
 void conmon_remove(struct ctr *c)
 {
 	static const char *const left[] = {"ctl", "winsz", "attach", "conmon-pidfile", "pidfile"};

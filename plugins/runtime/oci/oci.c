@@ -152,6 +152,7 @@ static int op_del(void *self, crio_call *call, const struct crio_runtime_id_args
 	struct oci *o = self;
 	auto_ctr struct ctr *c = NULL;
 	struct run_args a = {.what = "delete"};
+	bool strangers = false;
 	int r = 0;
 
 	(void)out;
@@ -162,8 +163,12 @@ static int op_del(void *self, crio_call *call, const struct crio_runtime_id_args
 	    !(o->profile->fifo_state && fifo_there(o, c->id)))
 		return o->host->fail(err, CRIO_E_PRECONDITION,
 				     "delete container '%s': it is still running; stop it first", c->id);
-	if (!c)
+	if (!c) {
 		c = ctr_from_record(o, call, args->id);
+		strangers = c != NULL;
+		if (strangers)
+			conmon_end_strangers(c);
+	}
 	if (run_knows(o, args->id)) {
 		crio_err *why = o->host->err_new();
 
@@ -172,6 +177,9 @@ static int op_del(void *self, crio_call *call, const struct crio_runtime_id_args
 		list_add(&a.argv, args->id);
 		r = run(o, call, &a, NULL, why);
 		list_release(&a.argv);
+		/* a runtime that was killed half-way leaves a record that it cannot read itself */
+		if (r < 0 && strangers)
+			run_forget(o, args->id);
 		if (r < 0 && run_knows(o, args->id)) {
 			(void)err_give(o->host, why, err, r);
 			return o->host->wrap(err, "delete container '%s'", args->id);
@@ -309,6 +317,14 @@ static int op_reconnect(void *self, crio_call *call, const struct crio_runtime_r
 	if (r < 0) {
 		ctr_drop(c);
 		return r;
+	}
+	/* it has ended and its monitor is about to say how */
+	if (!proc_is(c->pid, c->start) && c->monitor_fd >= 0) {
+		(void)fd_wait(c->monitor_fd, POLLIN, EXIT_GRACE_NS);
+		if (watch_look(c, false)) {
+			fill_stopped(c, out);
+			return 0;
+		}
 	}
 	if (!proc_is(c->pid, c->start) && !proc_is(c->monitor_pid, c->monitor_start)) {
 		/* neither it nor anyone who would tell is left */

@@ -145,12 +145,17 @@ void run_env(struct list *env);
 void run_delete_detached(struct oci *o, crio_call *call, const char *id);
 /* Is there a state directory of the runtime for it? */
 bool run_knows(struct oci *o, const char *id);
+/* Removes the record of a container that the runtime itself cannot read. */
+void run_forget(struct oci *o, const char *id);
 
 /* conmon.c */
 int conmon_create(void *self, crio_call *call, const struct crio_runtime_create_args *args,
 		  struct crio_runtime_create_out *out, crio_err *err);
 /* Ends what is left of the monitor and removes its traces: cgroup, sockets, exit file. */
 void conmon_remove(struct ctr *c);
+/* For a container known only by its record: ends the conmon, runtime and processes of a creation that was cut short by the
+ * daemon's end. They are where the record says, in the monitor's cgroup, and in the one of the specification. */
+void conmon_end_strangers(struct ctr *c);
 /* scope.c: moves a process into a transient scope below `slice`. */
 int scope_start(struct oci *o, crio_call *call, const char *unit, const char *slice, pid_t pid, crio_err *err);
 

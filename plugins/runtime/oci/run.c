@@ -1,4 +1,5 @@
 /* The runtime program: one process an operation, its words in the error when it fails. */
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -28,6 +29,19 @@ bool run_knows(struct oci *o, const char *id)
 	auto_free char *dir = fmt("%s/%s", o->root, id);
 
 	return dir && !access(dir, F_OK);
+}
+
+void run_forget(struct oci *o, const char *id)
+{
+	auto_free char *dir = fmt("%s/%s", o->root, id);
+	DIR *d = dir ? opendir(dir) : NULL;
+
+	if (!d)
+		return;
+	for (struct dirent *e; (e = readdir(d));)
+		(void)unlinkat(dirfd(d), e->d_name, 0);
+	closedir(d);
+	(void)rmdir(dir);
 }
 
 int run(struct oci *o, crio_call *call, struct run_args *a, struct crio_bytes *out, crio_err *err)

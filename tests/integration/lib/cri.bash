@@ -45,3 +45,21 @@ fails() {
 log_has() { node_wait 5 grep -qiE -- "$1" "$NODE/crio.log"; }
 # not COMMAND...: fails when it succeeds; a plain "!" fails no test.
 not() { ! "$@"; }
+# use_evil_cni: the node's network ends in a plugin that misbehaves as evil_cni says. Before crio_start.
+use_evil_cni() {
+	mkdir -p "$NODE/cnibin"; cp "$FIXTURES/cni-evil.sh" "$NODE/cnibin/evil"; evil_cni ok
+	sed -i "s|plugin_dirs = .*|plugin_dirs = [\"$NODE/cnibin\", \"$CNI_BIN\"]|" "$NODE/etc/crio.conf"
+	jq '.plugins += [{"type":"evil"}]' "$NODE/cni/10-crio.conflist" >"$NODE/cni.new" && mv "$NODE/cni.new" "$NODE/cni/10-crio.conflist"
+}
+evil_cni() { echo "$*" >"$NODE/cnibin/mode"; }
+# Everything the CRI tells of every pod and container.
+state_of_all() {
+	local id
+	cri ListPodSandbox '{}' | jq -S '[.items[]?]|sort_by(.id)'
+	cri ListContainers '{}' | jq -S '[.containers[]?]|sort_by(.id)'
+	for id in $(cri ListPodSandbox '{}' | jq -r '.items[]?.id' | sort); do
+		cri PodSandboxStatus "{\"pod_sandbox_id\":\"$id\",\"verbose\":true}" | jq -S 'del(.timestamp)'; done
+	for id in $(cri ListContainers '{}' | jq -r '.containers[]?.id' | sort); do
+		cri ContainerStatus "{\"container_id\":\"$id\",\"verbose\":true}" | jq -S .; done
+}
+ctr_pid() { cri ContainerStatus "{\"container_id\":\"$1\",\"verbose\":true}" | jq -r '.info.info|fromjson|.pid'; }

@@ -158,6 +158,7 @@ crio_stop() {
 	[ $i = 0 ] || [ $i = 127 ] || rc=$i
 	rm -f "$NODE/crio.pid"; CRIO_PID=; return $rc
 }
+crio_pid() { CRIO_PID=$(cat "$NODE/crio.pid"); }
 crio_kill() {
 	local pid; pid=$(cat "$NODE/crio.pid")
 	kill -KILL "$pid"; wait "$pid" 2>/dev/null || true
