@@ -6,6 +6,7 @@
 #include "core/util/fs.h"
 #include "core/util/log.h"
 
+#define SETUP_NS (5 * 60 * SEC)
 #define TEARDOWN_NS (60 * SEC) /* contract: one minute for the network at stop */
 
 static void set_ready(struct lifecycle *lc, bool ready, const char *reason, const char *message)
@@ -190,8 +191,11 @@ int network_setup(struct pod *p, crio_call *call, crio_err *err)
 	if (r < 0)
 		return r;
 	struct crio_network_out o = { .size = sizeof(o) };
+	cleanup_call crio_call *sub = call_sub(call, SETUP_NS);
+	if (!sub)
+		return err_nomem(err);
 	p->network_up = true; /* from here on there is something to take down */
-	r = plugin_network_setup(p->network, call, &a, &o, err);
+	r = plugin_network_setup(p->network, sub, &a, &o, err);
 	if (r < 0)
 		return err_wrap(err, "create pod network sandbox %s (%s)", p->name, p->id);
 	for (size_t i = 0; i < o.ips.n; i++)

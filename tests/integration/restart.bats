@@ -51,8 +51,8 @@ survives() {
 exits_meanwhile() {
 	local p c o k l from to at n
 	p=$(run_pod p1 . "$1")
-	c=$(run_ctr "$p" p1 c '.command=["sh","-c","sleep 1.5; exit 7"]')
-	o=$(run_ctr "$p" p1 o '.command=["sh","-c","sleep 1.5; x=; while :; do x=$x$(head -c 1000000 /dev/urandom | base64); done"]|.linux.resources={memory_limit_in_bytes:16777216}')
+	c=$(run_ctr "$p" p1 c '.command=["sh","-c","sleep 3; exit 7"]')
+	o=$(run_ctr "$p" p1 o '.command=["sh","-c","sleep 3; x=; while :; do x=$x$(head -c 1000000 /dev/urandom | base64); done"]|.linux.resources={memory_limit_in_bytes:16777216}')
 	k=$(run_ctr "$p" p1 k); kp=$(ctr_pid "$k")
 	l=$(run_ctr "$p" p1 l '.command=["sh","-c","i=0; while :; do i=$((i+1)); echo line $i; sleep 0.1; done"]')
 	node_wait 5 grep -q 'line 2' "$NODE/log/p1/l.log"
@@ -65,7 +65,7 @@ exits_meanwhile() {
 	[ "$(ctr_field "$k" exit_code)" = 137 ]; [ "$(ctr_field "$k" reason)" = Error ]
 	[ "$(ctr_field "$l" state)" = CONTAINER_RUNNING ]; [ "$(wc -l <"$NODE/log/p1/l.log")" -gt $((n + 5)) ]
 	# And none of the lines is missing.
-	[ "$(awk '{print $5}' "$NODE/log/p1/l.log" | head -n "$n" | tail -1)" = "$n" ]
+	diff <(awk '{print $5}' "$NODE/log/p1/l.log" | head -n $((n + 5))) <(seq $((n + 5))) || { head -20 "$NODE/log/p1/l.log"; false; }
 	# It is still so after one more start.
 	again down9; [ "$(ctr_field "$c" exit_code)" = 7 ]; [ "$(ctr_field "$c" finished_at)" = "$at" ]; [ "$(ctr_field "$o" reason)" = OOMKilled ]
 	rm_pod "$p"; clean
