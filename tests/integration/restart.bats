@@ -49,7 +49,7 @@ survives() {
 
 # exits_meanwhile HANDLER
 exits_meanwhile() {
-	local p c o k l from to at n
+	local p c o k l from to at n; rm -rf "$NODE/log/p1"
 	p=$(run_pod p1 . "$1")
 	c=$(run_ctr "$p" p1 c '.command=["sh","-c","sleep 3; exit 7"]')
 	o=$(run_ctr "$p" p1 o '.command=["sh","-c","sleep 3; x=; while :; do x=$x$(head -c 1000000 /dev/urandom | base64); done"]|.linux.resources={memory_limit_in_bytes:16777216}')
