@@ -18,7 +18,7 @@ static int open_process(pid_t pid, uint64_t start)
 		return -1;
 	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	/* Looked at after the open: the number cannot have gone to another process in between. */
-	if (fd >= 0 && proc_start_time(pid) != start)
+	if (fd >= 0 && process_start_time(pid) != start)
 		fd = safe_close(fd);
 	return fd;
 }

@@ -213,7 +213,7 @@ sys.stdout.buffer.write(b"\x0a"+v+bytes([l])+b)' "$NODE/map" >"$NODE/big"
 	printf '[[registry]]\nlocation = "127.0.0.1:%s"\ninsecure = true\n' "$port" >>"$NODE/etc/registries.conf"
 	crio_stop; crio_start
 	local n; n=$(base)
-	for case in wrong-manifest truncated 401-loop redirect-loop huge-length; do
+	for case in wrong-digest truncated 401-loop redirect-loop huge-length; do
 		SECONDS=0; run cri PullImage "{\"image\":{\"image\":\"127.0.0.1:$port/$case:1\"}}"
 		[ "$status" != 0 ]; [ $SECONDS -lt 30 ]; [[ $output == *"code = "* ]] || { echo "$case: $output" >&2; return 1; }
 		diff <(echo "$n") <(base) || { echo "after $case" >&2; return 1; }
@@ -230,7 +230,7 @@ sys.stdout.buffer.write(b"\x0a"+v+bytes([l])+b)' "$NODE/map" >"$NODE/big"
 	crio_start
 	pull >/dev/null; p=$(run_pod f1); c=$(run_ctr "$p" f1 c1)
 	head -c 100M /dev/zero >"$NODE/small/filler" 2>/dev/null || true
-	! head -c 8192 /dev/zero >"$NODE/small/filler2" 2>/dev/null
+	not head -c 8192 /dev/zero >"$NODE/small/filler2" 2>/dev/null
 	run pull "$REGISTRY/twolayer:1"; [ "$status" != 0 ]; [[ $output == *ResourceExhausted* || $output == *"No space left"* ]] || { echo "$output"; false; }
 	run create_ctr "$p" f1 c2; [ "$status" != 0 ]; [[ $output == *ResourceExhausted* || $output == *"No space left"* ]] || { echo "$output"; false; }
 	run run_pod f2; [ "$status" != 0 ]; [[ $output == *ResourceExhausted* || $output == *"No space left"* ]] || { echo "$output"; false; }
