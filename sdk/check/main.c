@@ -309,5 +309,7 @@ int main(int argc, char **argv)
 	if (kind > CRIO_KIND_HOOK)
 		return (void)fprintf(stderr, "crio-plugin-check: '%s' is no kind of plugin\n%s", argv[optind], usage), 2;
 	c.kind = (enum crio_kind)kind;
-	return in_own_namespaces(&c, argv[optind + 1]);
+	int r = in_own_namespaces(&c, argv[optind + 1]);
+	kvs_release(&c.options);
+	return r;
 }
