@@ -1,6 +1,8 @@
 #!/usr/bin/env bats
-# What a container gets: process, user, rights, file systems, namespaces, network. Most on crun, the core of it on runc too.
+# What a container gets: process, user, rights, file systems, namespaces, network. Most on the default runtime (crun, or what
+# DEFAULT_RUNTIME says), the core of it on both.
 load lib/cri.bash
+DEFAULT=${DEFAULT_RUNTIME:-crun} OTHER=runc; [ "$DEFAULT" = crun ] || OTHER=crun
 
 setup_file() {
 	local b=$NODE/src/busybox h=$NODE/src i
@@ -17,7 +19,7 @@ setup_file() {
 	crio_start; export CRIO_PID
 	for i in busybox user fifo link escape digits; do pull "$REGISTRY/$i:1" >/dev/null; done
 }
-teardown_file() { crio_stop; }
+teardown_file() { crio_stop; rm "$NODE/etc/conf.d/10-containers.conf"; }
 # Many containers here do not end for their stop signal: they are killed first.
 teardown() {
 	local c; for c in $(cri ListContainers '{"filter":{"state":{"state":"CONTAINER_RUNNING"}}}' | jq -r '.containers[]?.id'); do stop_ctr "$c"; done
@@ -39,9 +41,9 @@ drop_in() {
 	default_ulimits = ["nofile=111:222", "core=0:0"]
 	default_env = ["FROM_NODE=yes", "B=node"]
 	absent_mount_sources_to_reject = ["$NODE/must-exist"]
-	[crio.runtime.runtimes.crun]
-	runtime_path = "/usr/bin/crun"
-	runtime_root = "$NODE/run/crun"
+	[crio.runtime.runtimes.$DEFAULT]
+	runtime_path = "$(command -v "$DEFAULT")"
+	runtime_root = "$NODE/run/$DEFAULT"
 	allowed_annotations = ["io.kubernetes.cri-o.ShmSize"]
 	EOT
 }
@@ -80,7 +82,7 @@ everything() { # everything HANDLER: the main things, on one runtime
 
 @test "the default runtime is the handler of a pod that names none" {
 	pod=$(run_pod p1); c=$(run_ctr "$pod" p1 c1)
-	ps -eo args | grep -v grep | grep "conmon.*$c" | grep -q -- '-r [^ ]*/crun '
+	ps -eo args | grep -v grep | grep "conmon.*$c" | grep -q -- "-r [^ ]*/$DEFAULT "
 }
 
 @test "command, args, entrypoint and cmd" {
@@ -215,7 +217,7 @@ everything() { # everything HANDLER: the main things, on one runtime
 	big=$(run_pod p2 '.annotations={"io.kubernetes.cri-o.ShmSize":"16Mi"}'); c=$(run_ctr "$big" p2 c)
 	[ "$(exec_ctr "$c" df -k /dev/shm | awk 'NR == 2 {print $2}')" = 16384 ]
 	# A handler that does not allow the annotation leaves it out.
-	no=$(run_pod p3 '.annotations={"io.kubernetes.cri-o.ShmSize":"16Mi"}' runc); c=$(run_ctr "$no" p3 c)
+	no=$(run_pod p3 '.annotations={"io.kubernetes.cri-o.ShmSize":"16Mi"}' "$OTHER"); c=$(run_ctr "$no" p3 c)
 	[ "$(exec_ctr "$c" df -k /dev/shm | awk 'NR == 2 {print $2}')" = 65536 ]
 	pod_refused InvalidArgument "shm size" '.annotations={"shm-size.crio.io":"much"}|.metadata.name="p4"'
 	pod_refused InvalidArgument "shm size" '.annotations={"io.kubernetes.cri-o.ShmSize":"0"}|.metadata.name="p4"'

@@ -41,7 +41,7 @@ setup_file() {
 	push_to big "$BASIC/big:1" --dest-creds user:secret; push_to busybox "$BASIC/private:1" --dest-creds user:secret
 	node_wait 20 curl -s -o /dev/null --cacert "$NODE/tls/ca.crt" "https://$TLS/v2/"
 	push_to busybox "$TLS/secure:1"
-	crio_start; echo "$CRIO_PID" >"$NODE/crio.pid"
+	crio_start; echo "$CRIO_PID" >"$NODE/crio.pid"; remove_all_images # of another suite
 }
 teardown_file() {
 	local p; CRIO_PID=$(cat "$NODE/crio.pid"); crio_stop || true
