@@ -225,7 +225,8 @@ static void reload(struct daemon *d)
 		return;
 	}
 	log_set_level(now->runtime.log_level);
-	if (log_set_filter(now->runtime.log_filter, &err) < 0 || images_reload(d->images, now, &err) < 0)
+	if (log_set_filter(now->runtime.log_filter, &err) < 0 || images_reload(d->images, now, &err) < 0 ||
+	    lifecycle_set_conf(d->lifecycle, now, &err) < 0)
 		log_error("unable to reload configuration: %s", err_text(&err));
 	rpc_server_set_conf(d->rpc, now);
 	d->conf = now;

@@ -46,7 +46,9 @@ struct wire_cache {
 };
 
 struct lifecycle {
-	const struct conf *conf; /* referenced */
+	const struct conf *_Atomic conf; /* referenced; a reload replaces it: read once where two reads must agree */
+	const struct conf **old_confs;   /* referenced to the end: calls in progress borrow from them. Guarded by lock */
+	size_t n_old_confs;
 	struct images *images;
 	struct plugins *plugins;
 	struct loop *loop;

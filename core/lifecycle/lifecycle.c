@@ -39,6 +39,18 @@ int lifecycle_new(const struct lifecycle_args *args, crio_call *call, struct lif
 	return 0;
 }
 
+int lifecycle_set_conf(struct lifecycle *lc, const struct conf *conf, crio_err *err)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&lc->lock);
+	const struct conf **v = realloc(lc->old_confs, (lc->n_old_confs + 1) * sizeof(*v));
+	if (!v)
+		return err_nomem(err);
+	lc->old_confs = v;
+	lc->old_confs[lc->n_old_confs++] = lc->conf;
+	lc->conf = conf_ref(conf);
+	return 0;
+}
+
 void lifecycle_free(struct lifecycle *lc)
 {
 	if (!lc)
@@ -70,6 +82,9 @@ void lifecycle_free(struct lifecycle *lc)
 	free(lc->net_reason);
 	free(lc->net_message);
 	conf_unref(lc->conf);
+	for (size_t i = 0; i < lc->n_old_confs; i++)
+		conf_unref(lc->old_confs[i]);
+	free(lc->old_confs);
 	(void)pthread_mutex_destroy(&lc->lock);
 	(void)pthread_mutex_destroy(&lc->net_lock);
 	(void)pthread_cond_destroy(&lc->net_changed);

@@ -32,6 +32,8 @@ struct lifecycle_args {
 };
 /* Restores what earlier runs left (recover.c): known pods and containers, half-done work rolled back. */
 int lifecycle_new(const struct lifecycle_args *args, crio_call *call, struct lifecycle **ret, crio_err *err);
+/* The configuration of pods to come (handlers, workloads, ...). Takes a reference. CRIO_E_NOMEM. */
+int lifecycle_set_conf(struct lifecycle *lc, const struct conf *conf, crio_err *err);
 /* Containers keep running. */
 void lifecycle_free(struct lifecycle *lc);
 

@@ -5,7 +5,7 @@ set -eu
 sdk=$1 dir=$2 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$dir/network"
 for day in old now future; do
-	mkdir -p "$dir/sdk-$day"; cp -r "$sdk/crio" "$dir/sdk-$day/"
+	mkdir -p "$dir/sdk-$day"; cp -r "$sdk/crio" "$dir/sdk-$day/"; chmod -R u+w "$dir/sdk-$day"
 done
 # The last member of each goes.
 python3 - "$dir/sdk-old/crio" "$dir/sdk-future/crio" <<'END'

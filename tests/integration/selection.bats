@@ -144,6 +144,25 @@ ready() { POD=$(run_pod "$1" "${3:-.}" "$2") && CTR=$(run_ctr "$POD" "$1" c . "$
 	crio_stop; config; crio_start
 }
 
+@test "a handler that SIGHUP brings is used, and pods that run stay as they are" {
+	ready r runc; r=$POD cr=$CTR
+	fails NotFound "failed to find runtime handler later" RunPodSandbox "{\"config\":$(pod_json l),\"runtime_handler\":\"later\"}"
+	cat >"$NODE/etc/conf.d/25-later.conf" <<-EOT
+	[crio.runtime.runtimes.later]
+	runtime_path = "/usr/bin/crun"
+	runtime_root = "$NODE/run/crun"
+	network_plugin = "hostnetwork"
+	EOT
+	n=$(grep -c 'Configuration reload completed' "$NODE/crio.log" || true)
+	reloaded() { [ "$(grep -c 'Configuration reload completed' "$NODE/crio.log")" -gt "$n" ]; }
+	kill -HUP "$CRIO_PID"; node_wait 5 reloaded
+	ready l later; chosen "$POD" crun overlay hostnetwork
+	chosen "$r" runc overlay cni; exec_ctr "$cr" true
+	rm "$NODE/etc/conf.d/25-later.conf"; n=$((n + 1)); kill -HUP "$CRIO_PID"; node_wait 5 reloaded
+	fails NotFound "failed to find runtime handler later" RunPodSandbox "{\"config\":$(pod_json m),\"runtime_handler\":\"later\"}"
+	exec_ctr "$CTR" true
+}
+
 @test "what cannot be chosen is refused by name, and the rest works" {
 	crio_stop
 	cat >"$NODE/etc/conf.d/30-wrong.conf" <<-EOT
