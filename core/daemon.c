@@ -22,6 +22,7 @@
 
 #define STOP_GRACE_MS 5000
 #define WORKERS_END_NS (10 * 1000000000LL)
+#define QUIET_NS (2 * 1000000000LL) /* for what goes on without a client, once the calls have had their grace */
 #define START_NS (10 * 60 * 1000000000LL)
 
 struct daemon {
@@ -289,6 +290,17 @@ int daemon_run(const struct conf *conf, const struct conf_args *args, crio_err *
 	}
 	/* The order of the steps is also the order of use: pods before the workers that serve them is the one exception, which
 	 * lifecycle_free copes with. */
+	if (done == ARRAY_SIZE(steps)) {
+		steps[--done].end(&d);
+		int busy = workers_quiet(d.workers, QUIET_NS);
+		if (busy) {
+			/* They may hang in a plugin or a program for minutes and use all that would be freed below. Every step of their
+			 * work is one that the next start finishes or takes back. */
+			log_warn("%d jobs are still at work at the end: they are cut off, and the next start puts in order what they leave",
+				 busy);
+			_exit(0);
+		}
+	}
 	while (done > 0)
 		steps[--done].end(&d);
 	conf_unref(d.conf);

@@ -39,9 +39,10 @@ struct pool {
 
 struct workers {
 	pthread_mutex_t lock; /* guards every pool */
-	pthread_cond_t gone;  /* a thread has ended */
+	pthread_cond_t gone;  /* a thread has ended, or the last job */
 	bool stop;
 	int alive;
+	int jobs;             /* queued and running */
 	struct pool pools[WORK_CLASSES];
 };
 
@@ -116,6 +117,8 @@ static void *worker_main(void *arg)
 		j->fn(j->arg);
 		free(j);
 		(void)pthread_mutex_lock(&w->lock);
+		if (--w->jobs == 0)
+			(void)pthread_cond_broadcast(&w->gone);
 	}
 	p->threads--;
 	w->alive--;
@@ -170,6 +173,7 @@ int workers_run(struct workers *w, enum work_class c, void (*fn)(void *arg), voi
 	*p->tail = j;
 	p->tail = &j->next;
 	p->waiting++;
+	w->jobs++;
 	(void)pthread_cond_signal(&p->more);
 	return 0;
 }
@@ -178,6 +182,16 @@ void workers_abandon(struct workers *w, enum work_class c, int n)
 {
 	cleanup_unlock pthread_mutex_t *g = lock(&w->lock);
 	w->pools[c].abandoned += n;
+}
+
+int workers_quiet(struct workers *w, int64_t timeout_ns)
+{
+	cleanup_unlock pthread_mutex_t *g = lock(&w->lock);
+	struct timespec ts = in_ns(timeout_ns);
+	while (w->jobs > 0)
+		if (pthread_cond_timedwait(&w->gone, &w->lock, &ts) == ETIMEDOUT)
+			break;
+	return w->jobs;
 }
 
 int workers_free(struct workers *w, int64_t timeout_ns)

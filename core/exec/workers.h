@@ -26,6 +26,8 @@ int workers_new(struct workers **ret, crio_err *err);
 int workers_free(struct workers *w, int64_t timeout_ns);
 /* Queues job(arg) for a thread of the class. CRIO_E_EXHAUSTED at the class's cap of waiting jobs. */
 int workers_run(struct workers *w, enum work_class c, void (*job)(void *arg), void *arg, crio_err *err);
+/* Waits until no job runs or is queued, or timeout_ns is over. Returns how many there still are. */
+int workers_quiet(struct workers *w, int64_t timeout_ns);
 /* n 1: a thread of this class is stuck in a job, do not count it towards the cap; -1: it is back. Called by who noticed. */
 void workers_abandon(struct workers *w, enum work_class c, int n);
 const char *work_class_name(enum work_class c);

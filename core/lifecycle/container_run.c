@@ -6,6 +6,7 @@
 #include "core/util/log.h"
 
 #define KILL_FIRST_NS (20 * 1000000LL)  /* back-off between KILLs: 20 ms, doubling */
+#define LOG_WAIT_NS (2 * SEC)
 #define KILL_MAX_NS (2 * 60 * SEC)
 
 static int begin(struct container *c, const char *what, crio_call *call, crio_err *err)
@@ -310,5 +311,10 @@ int container_reopen_log(struct lifecycle *lc, crio_call *call, const char *id, 
 		return no_runtime(c, err);
 	struct crio_runtime_id_args a = { .size = sizeof(a), .id = c->id };
 	struct crio_runtime_no_out o = { .size = sizeof(o) };
-	return plugin_runtime_reopen_log(c->pod->runtime, call, &a, &o, err);
+	r = plugin_runtime_reopen_log(c->pod->runtime, call, &a, &o, err);
+	/* The monitor is only asked. Kubelet has moved the old file away and compresses it next: the answer means a new one is there. */
+	int64_t until = now_mono_ns() + LOG_WAIT_NS;
+	while (r == 0 && *c->log_path && access(c->log_path, F_OK) < 0 && now_mono_ns() < until && need_live(c, false, "", NULL) == 0)
+		r = call_sleep(call, 2000000, err);
+	return r;
 }

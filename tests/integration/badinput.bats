@@ -68,20 +68,6 @@ raw() { local out; cat >"$NODE/raw"; if out=$(raw_file "$1" "$NODE/raw" 2>&1); t
 	p=$(run_pod h2); rm_pod "$p"; cleans
 }
 
-@test "a client that gives up: its retry gets the same pod, and no second one is made" {
-	evil_cni slow 3
-	CRI_TIMEOUT=1 run run_pod r1; [ "$status" != 0 ]; [[ $output == *DeadlineExceeded* ]]
-	CRI_TIMEOUT=1 run run_pod r1; [ "$status" != 0 ]; [[ $output == *"sandbox network creation"* || $output == *DeadlineExceeded* ]]
-	p=$(run_pod r1); [ -n "$p" ]
-	[ "$(cri ListPodSandbox '{}' | jq '.items|length')" = 1 ]; [ "$(cri ListPodSandbox '{}' | jq -r '.items[0].id')" = "$p" ]
-	evil_cni ok; [ "$(run_pod r1)" = "$p" ]
-	# A client that retries only after the work is done gets it too.
-	evil_cni slow 2; CRI_TIMEOUT=1 run run_pod r2; [ "$status" != 0 ]
-	node_wait 10 log_has "Ran pod sandbox .*r2"; q=$(run_pod r2)
-	[ "$(cri ListPodSandbox '{}' | jq '.items|length')" = 2 ]
-	rm_pod "$p"; rm_pod "$q"; cleans
-}
-
 @test "a runtime that crashes, fails or prints garbage in create: CreateContainer says so, nothing is left" {
 	p=$(run_pod o1 . evil); local n; n=$(base)
 	for m in crash fail garbage; do
@@ -241,19 +227,4 @@ sys.stdout.buffer.write(b"\x0a"+v+bytes([l])+b)' "$NODE/map" >"$NODE/big"
 	q=$(run_pod f2); rm_pod "$q"; rm_pod "$p"
 	[ "$(jq length "$NODE"/small/root/overlay-containers/containers.json)" = 0 ]
 	crio_stop; umount "$NODE/small"; rm -f "$NODE/disk.img"; mv "$NODE/crio.conf.kept" "$NODE/etc/crio.conf"; crio_start
-}
-
-@test "200 pods come and go: descriptors, threads and memory of the daemon stay flat" {
-	local i f0 t0 r0 end=$((SECONDS + 60))
-	one() { local p; p=$(run_pod "z$1" '.linux.security_context.namespace_options.network=2|.hostname=""') && rm_pod "$p"; }
-	one_net() { local p c; p=$(run_pod "z$1") && c=$(run_ctr "$p" "z$1" c '.command=["true"]') && rm_pod "$p"; }
-	for i in $(seq 20); do one w; one_net w; done
-	crio_pid; f0=$(ls "/proc/$CRIO_PID/fd" | wc -l); r0=$(rss_mb)
-	for i in $(seq 160); do [ $SECONDS -lt $end ] || break; one "$i"; done
-	for i in $(seq 40); do [ $SECONDS -lt $((end + 20)) ] || break; one_net "$i"; done
-	sleep 1
-	f=$(ls "/proc/$CRIO_PID/fd" | wc -l); r=$(rss_mb); t=$(ls "/proc/$CRIO_PID/task" | wc -l)
-	echo "# fds $f0 $f, RSS $r0 $r MB, threads $t" >&3
-	[ "$f" -le $((f0 + 3)) ]; [ "$r" -le $((r0 + 6)) ]; [ "$t" -lt 60 ]
-	cleans
 }

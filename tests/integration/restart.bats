@@ -81,16 +81,16 @@ exits_meanwhile() {
 	done
 }
 
-# at_any_moment MAXIMUM_MS BEFORE DURING AFTER: twenty times (or 30 s): BEFORE, then DURING is cut off by kill -9 within the time; after
+# at_any_moment MAXIMUM_MS BEFORE DURING AFTER: twenty times (or 20 s): BEFORE, then DURING is cut off by kill -9 (or $DOWN) within the time; after
 # the start there is all of it or nothing; AFTER asks again and must work.
 at_any_moment() {
-	local i end=$((SECONDS + 30)) bg
+	local i end=$((SECONDS + 20)) bg
 	for i in $(seq 20); do
 		[ $SECONDS -lt $end ] || break
 		$2
 		$3 >/dev/null 2>&1 & bg=$!
 		sleep "$(awk -v m="$1" -v r="$RANDOM" 'BEGIN {printf "%.3f", m * r / 32768 / 1000}')"
-		down9; wait $bg || true
+		"${DOWN:-down9}"; wait $bg || true
 		up
 		[ -n "$(cri ListPodSandbox '{}' | jq -r '.items[]?.id')" ] || clean || { echo "round $i, before the retry" >&2; return 1; }
 		$4 || { echo "round $i: the retry failed" >&2; return 1; }
@@ -113,6 +113,21 @@ remove_pod() { rm_pod "$K"; }
 @test "crun: kill -9 in the middle of CreateContainer" { H=crun at_any_moment 80 just_pod make_ctr make_and_start_ctr; }
 @test "runc: kill -9 in the middle of CreateContainer" { H=runc at_any_moment 150 just_pod make_ctr make_and_start_ctr; }
 @test "crun: kill -9 in the middle of RemovePodSandbox" { H=crun at_any_moment 150 pod_and_ctr remove_pod remove_pod; }
+
+@test "SIGTERM in the middle of RunPodSandbox" { DOWN=down15 H=crun at_any_moment 150 nothing make_pod make_pod; }
+
+@test "SIGTERM while a network plugin and an exec hang: the daemon ends in time, and what it left is put in order" {
+	p=$(run_pod k0); c=$(run_ctr "$p" k0 c1)
+	evil_cni hang; run_pod k1 >/dev/null 2>&1 & a=$!
+	exec_ctr "$c" sleep 600 >/dev/null 2>&1 & b=$!
+	sleep 1; crio_pid; pid=$CRIO_PID; SECONDS=0; kill -TERM "$pid"
+	node_wait 25 not crio_alive "$pid"; [ $SECONDS -lt 20 ]; rm -f "$NODE/crio.pid"
+	wait $a $b || true
+	evil_cni ok; pkill -KILL -x -f "sleep 1000" || true
+	not grep -q "AddressSanitizer" "$NODE/crio.log"
+	up; [ "$(cri ListPodSandbox '{}' | jq -r '.items[].id')" = "$p" ]; [ "$(exec_ctr "$c" hostname)" = k0 ]
+	p=$(run_pod k1); remove_all_pods; clean
+}
 
 @test "kill -9 while a network plugin is slow" {
 	evil_cni slow 2

@@ -1,0 +1,47 @@
+#!/usr/bin/env bats
+# Clients that give up: the work goes on and its result waits for the retry, for a minute. And what many pods leave in the daemon.
+load lib/cri.bash
+
+setup_file() { use_evil_cni; crio_start; pull >/dev/null; export BASE; BASE=$(base); }
+teardown_file() { crio_stop; }
+teardown() { evil_cni ok; remove_all_pods; }
+
+base() { node_snapshot | grep -vE '^log/|^state/clean|^run/(version|crio.sock)'; }
+clean() { diff <(echo "$BASE") <(base); }
+cleans() { node_wait "${1:-5}" clean || clean; }
+rss_mb() { crio_pid; awk '/^VmRSS/ {print int($2 / 1024)}' "/proc/$CRIO_PID/status"; }
+pods() { cri ListPodSandbox "{\"filter\":{\"label_selector\":{\"io.kubernetes.pod.name\":\"$1\"}}}" | jq -r '.items[]?.id'; }
+
+@test "a client that gives up: its retry gets the same pod, and no second one is made" {
+	evil_cni slow 3
+	CRI_TIMEOUT=1 run run_pod r1; [ "$status" != 0 ]; [[ $output == *DeadlineExceeded* ]]
+	CRI_TIMEOUT=1 run run_pod r1; [ "$status" != 0 ]; [[ $output == *"sandbox network creation"* || $output == *DeadlineExceeded* ]]
+	p=$(run_pod r1); [ -n "$p" ]
+	[ "$(cri ListPodSandbox '{}' | jq '.items|length')" = 1 ]; [ "$(cri ListPodSandbox '{}' | jq -r '.items[0].id')" = "$p" ]
+	evil_cni ok; [ "$(run_pod r1)" = "$p" ]
+	# A client that retries only after the work is done gets it too.
+	evil_cni slow 2; CRI_TIMEOUT=1 run run_pod r2; [ "$status" != 0 ]
+	node_wait 10 log_has "Ran pod sandbox .*r2"; q=$(run_pod r2)
+	[ "$(cri ListPodSandbox '{}' | jq '.items|length')" = 2 ]
+	rm_pod "$p"; rm_pod "$q"; cleans
+}
+
+@test "200 pods come and go: descriptors, threads and memory stay flat; what nobody came back for is removed after a minute" {
+	local i f0 r0 end=$((SECONDS + 60)) lost
+	evil_cni slow 2; CRI_TIMEOUT=1 run run_pod lost; [ "$status" != 0 ]
+	node_wait 10 test -n "$(sleep 2; pods lost)"; lost=$(pods lost); evil_cni ok
+	host='.linux.security_context.namespace_options.network=2|.hostname=""'
+	one() { local p; p=$(run_pod "z$1" "$host") && rm_pod "$p"; }
+	one_net() { local p; p=$(run_pod "z$1") && run_ctr "$p" "z$1" c '.command=["true"]' >/dev/null && rm_pod "$p"; }
+	for i in $(seq 20); do one w; one_net w; done
+	crio_pid; f0=$(ls "/proc/$CRIO_PID/fd" | wc -l); r0=$(rss_mb)
+	for i in $(seq 160); do [ $SECONDS -lt $end ] || break; one "$i"; done
+	for i in $(seq 40); do [ $SECONDS -lt $((end + 20)) ] || break; one_net "$i"; done
+	sleep 1
+	f=$(ls "/proc/$CRIO_PID/fd" | wc -l); r=$(rss_mb); t=$(ls "/proc/$CRIO_PID/task" | wc -l)
+	echo "# fds $f0 $f, RSS $r0 $r MB, threads $t" >&3
+	[ "$f" -le $((f0 + 3)) ]; [ "$r" -le $((r0 + 6)) ]; [ "$t" -lt 60 ]
+	gone() { [ -z "$(pods lost)" ]; }
+	node_wait 90 gone; grep -q "Nobody came back for .*lost" "$NODE/crio.log"
+	cleans; p=$(run_pod lost); [ "$p" != "$lost" ]
+}
