@@ -58,10 +58,13 @@ static char *man_page(void)
 		     ".It Fl -help , Fl h\nPrint the flags.\n.It Fl -version , Fl v\nPrint the version.\n");
 	for (size_t i = 0; i < conf_keys_n; i++)
 		man_flag(&conf_keys[i], &b);
-	buf_adds(&b, ".El\n.Sh SIGNALS\n.Bl -tag -width Ds\n.It SIGHUP\nRead the configuration again.\n"
-		     ".It SIGTERM , SIGINT\nStop. Containers keep running.\n.El\n"
-		     ".Sh FILES\n.Bl -tag -width Ds\n.It Pa /etc/crio/crio.conf\n.It Pa /etc/crio/crio.conf.d\n.It Pa /var/run/crio/crio.sock\n"
-		     "The socket for the kubelet.\n.El\n.Sh EXIT STATUS\n.Ex -std\n.Sh SEE ALSO\n.Xr crictl 1 ,\n.Xr crio.conf 5\n");
+	buf_adds(&b, ".El\n.Sh SIGNALS\n.Bl -tag -width Ds\n.It SIGHUP\nRead the configuration again, and look for new plugin files.\n"
+		     ".It SIGTERM , SIGINT\nStop. Containers keep running.\n.It SIGUSR2\nGive unused memory back.\n.El\n"
+		     ".Sh FILES\n.Bl -tag -width Ds\n.It Pa /etc/crio/crio.conf\n.It Pa /etc/crio/crio.conf.d\n"
+		     ".It Pa /etc/crio/plugins.d\nOptions of the plugins, a file each.\n"
+		     ".It Pa /usr/lib/crio/plugins\nThe plugins.\n"
+		     ".It Pa /var/run/crio/crio.sock\nThe socket for the kubelet.\n.El\n"
+		     ".Sh EXIT STATUS\n.Ex -std\n.Sh SEE ALSO\n.Xr crictl 1 ,\n.Xr crio.conf 5\n");
 	return buf_take(&b);
 }
 
