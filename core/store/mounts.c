@@ -67,11 +67,9 @@ void mnts_release(struct store *s)
 
 static int mnt_lock(struct mnt *m, crio_call *call, crio_err *err)
 {
-	int64_t end = call_deadline(call);
-	struct timespec ts = {(time_t)(end / 1000000000), (long)(end % 1000000000)};
-	int e = end == CALL_NO_DEADLINE ? pthread_mutex_lock(&m->mu)
-					: pthread_mutex_clocklock(&m->mu, CLOCK_MONOTONIC, &ts);
-	return e ? err_set(err, CRIO_E_DEADLINE, "layer %s is being mounted or unmounted", m->id) : 0;
+	if (!lock_until(&m->mu, call_deadline(call)))
+		return err_set(err, CRIO_E_DEADLINE, "layer %s is being mounted or unmounted", m->id);
+	return 0;
 }
 
 /* ---- mountpoints.json ---- */

@@ -225,4 +225,21 @@ int id_check(const char *what, const char *id, crio_err *err);
 /* A copy of `call` that its cancellation does not touch, with STORE_CLEANUP_NS. */
 crio_call *cleanup_new_call(crio_call *call);
 
+/* Locks m, waiting until until_ns (monotonic) at the longest; CALL_NO_DEADLINE: as long as it takes. False: not locked. */
+static inline bool lock_until(pthread_mutex_t *m, int64_t until_ns)
+{
+	if (until_ns == CALL_NO_DEADLINE)
+		return pthread_mutex_lock(m) == 0;
+#ifdef __SANITIZE_THREAD__
+	/* It does not know pthread_mutex_clocklock, and would take the unlock for a mistake. */
+	for (struct timespec ms = {0, 1000000}; pthread_mutex_trylock(m); (void)nanosleep(&ms, NULL))
+		if (now_mono_ns() >= until_ns)
+			return false;
+	return true;
+#else
+	struct timespec until = {(time_t)(until_ns / 1000000000), (long)(until_ns % 1000000000)};
+	return pthread_mutex_clocklock(m, CLOCK_MONOTONIC, &until) == 0;
+#endif
+}
+
 #endif

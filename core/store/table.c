@@ -291,12 +291,7 @@ static int reload_if_changed(struct table *t, crio_err *err)
 
 static int wr_lock(struct table *t, crio_call *call, crio_err *err)
 {
-	int64_t end = call_deadline(call);
-	if (end == CALL_NO_DEADLINE)
-		return pthread_mutex_lock(&t->wr);
-	struct timespec ts = {(time_t)(end / 1000000000), (long)(end % 1000000000)};
-	int e = pthread_mutex_clocklock(&t->wr, CLOCK_MONOTONIC, &ts);
-	if (e)
+	if (!lock_until(&t->wr, call_deadline(call)))
 		return err_set(err, CRIO_E_DEADLINE, "%s: waited for another change of the %s records", t->s->root,
 			       names[t->kind].noun);
 	return 0;
