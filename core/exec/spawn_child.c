@@ -11,7 +11,10 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-static int fail(struct child *c, const char *step)
+/* Functions that never return would leave their frames in what ThreadSanitizer keeps of the parent's thread. */
+#define UNTRACED __attribute__((no_sanitize("thread")))
+
+static UNTRACED int fail(struct child *c, const char *step)
 {
 	c->failed_errno = errno;
 	c->failed = step;
@@ -20,7 +23,7 @@ static int fail(struct child *c, const char *step)
 }
 
 /* Ignored signals would stay ignored over exec; handlers are reset by exec itself. The raw call: glibc keeps state. */
-static void reset_signals(void)
+static UNTRACED void reset_signals(void)
 {
 	struct {
 		void *handler;
@@ -39,7 +42,7 @@ static void reset_signals(void)
 	(void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, 8);
 }
 
-static void write_oom(int value)
+static UNTRACED void write_oom(int value)
 {
 	char buf[16];
 	size_t n = 0;
@@ -62,7 +65,7 @@ static void write_oom(int value)
 	}
 }
 
-int spawn_child_main(void *arg)
+UNTRACED int spawn_child_main(void *arg)
 {
 	struct child *c = arg;
 	const struct spawn *s = c->s;
