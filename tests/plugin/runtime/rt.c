@@ -249,14 +249,22 @@ char *rt_script(struct rt *rt, const char *name, const char *text)
 	return p;
 }
 
-static void make_rootfs(struct rt *rt, const char *bundle)
+/* Not with rt->err: containers may be made on many threads. */
+static void mkdir_ok(const char *path)
+{
+	cleanup_err crio_err err = ERR_INIT;
+	if (fs_mkdir_p(path, 0755, &err) < 0)
+		fail_msg("%s", err_text(&err));
+}
+
+static void make_rootfs(const char *bundle)
 {
 	static const char *const dirs[] = {"bin", "proc", "dev", "tmp", "sys"};
 	static const char *const applets[] = {"sh", "sleep", "echo", "cat",  "true", "ls",
 					      "id", "stty",  "dd",   "head", "tty"};
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
 		rt_free_ char *p = path_fmt("%s/rootfs/%s", bundle, dirs[i]);
-		rt_ok(rt, fs_mkdir_p(p, 0755, &rt->err));
+		mkdir_ok(p);
 	}
 	rt_free_ char *bb = path_fmt("%s/rootfs/bin/busybox", bundle);
 	copy_file("/bin/busybox", bb, 0755);
@@ -266,11 +274,11 @@ static void make_rootfs(struct rt *rt, const char *bundle)
 	}
 }
 
-static void make_bundle(struct rt *rt, const struct rt_ctr *c, const char *bundle)
+static void make_bundle(const struct rt_ctr *c, const char *bundle)
 {
 	rt_free_ char *spec = path_fmt("%s/config.json", bundle);
 	cleanup_buf struct buf b = BUF_INIT;
-	make_rootfs(rt, bundle);
+	make_rootfs(bundle);
 	buf_addf(&b,
 		 "{\"ociVersion\":\"1.0.2\",\"hostname\":\"test\",\"process\":{\"terminal\":%s,\"user\":{\"uid\":0,"
 		 "\"gid\":0},"
@@ -299,8 +307,8 @@ int rt_create(struct rt *rt, struct rt_ctr *c)
 		      *persist = rt_path(rt, "persist-%s", c->id);
 	struct stat st;
 	if (stat(bundle, &st) < 0)
-		make_bundle(rt, c, bundle);
-	rt_ok(rt, fs_mkdir_p(persist, 0755, &rt->err));
+		make_bundle(c, bundle);
+	mkdir_ok(persist);
 	struct crio_runtime_create_args a = {.size = sizeof(a),
 					     .cgroup_manager = CRIO_CGROUP_CGROUPFS,
 					     .id = c->id,
