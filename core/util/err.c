@@ -61,6 +61,8 @@ int err_code_of_errno(int errnum)
 	case EBUSY:
 		return CRIO_E_UNAVAILABLE;
 	case EINVAL:
+	case ELOOP: /* a link loop, or a link where none is taken: what we were given is wrong */
+	case ENAMETOOLONG:
 		return CRIO_E_INVALID;
 	case ENOSYS:
 	case EOPNOTSUPP:
