@@ -525,6 +525,9 @@ void rt_nothing_left(struct rt *rt, const char *id)
 			fail_msg("%s is left", p);
 	}
 	no_cgroup(id);
+	/* A monitor ends a moment after it has told the exit. */
+	for (int i = 0; i < 300 && rt_processes(id); i++)
+		(void)usleep(10000);
 	if (rt_processes(id))
 		fail_msg("processes of %s are left", id);
 }
