@@ -78,6 +78,7 @@ struct waiter {
 	crio_call *call;      /* detached: the process must be reaped even when its client has gone */
 	char *exec_id;
 	int done_fd;          /* readable once the rest is set */
+	_Atomic bool done;    /* likewise: orders the rest before who reads it */
 	int result;
 	crio_err err;
 	int32_t exit_code;
@@ -106,6 +107,7 @@ static void wait_job(void *arg)
 	w->exit_code = e.exit_code;
 	if (w->result == 0 && e.not_started)
 		w->message = strdup(e.message ? e.message : "");
+	atomic_store(&w->done, true);
 	(void)eventfd_write(w->done_fd, 1);
 	waiter_unref(w);
 }
@@ -209,6 +211,8 @@ static int run_exec(struct container *c, crio_call *call, struct stream *s, cons
 	r = pump(s, w->done_fd, call, err);
 	if (r < 0) {
 		kill_exec(c, call, out.exec_id); /* the waiter reaps it */
+	} else if (!atomic_load(&w->done)) {
+		r = err_set(err, CRIO_E_INTERNAL, "exec in container %s: its end was not seen", c->id);
 	} else if (w->result < 0) {
 		r = err_move(err, &w->err);
 	} else {
