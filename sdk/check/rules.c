@@ -92,7 +92,7 @@ void leftovers_take(struct leftovers *l)
 bool leftovers_same(const struct leftovers *before, char text[LEFT_TEXT])
 {
 	struct leftovers now;
-	for (int i = 0; i < 100; i++) {
+	for (int i = 0; i < 1000; i++) {
 		leftovers_take(&now);
 		if (now.fds <= before->fds && now.mounts <= before->mounts && now.links <= before->links)
 			return true;

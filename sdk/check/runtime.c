@@ -69,9 +69,19 @@ static int do_exec(struct check *c, crio_call *call, const char *id, crio_err *e
 	struct crio_runtime_exec_ref w = { .size = sizeof(w), .id = id, .exec_id = o.exec_id };
 	struct crio_runtime_exec_exit e = { .size = sizeof(e) };
 	r = plugin_runtime_exec_wait(c->in, call, &w, &e, err);
-	if (r == 0 && e.not_started)
+	if (r < 0) { /* the handle stays until it was waited for, which is the caller's to do */
+		cleanup_call crio_call *own = check_call(30 * SEC);
+		struct crio_runtime_exec_ref k = { .size = sizeof(k), .signal = SIGKILL, .id = id, .exec_id = o.exec_id };
+		struct crio_runtime_no_out no = { .size = sizeof(no) };
+		if (own) {
+			(void)plugin_runtime_exec_kill(c->in, own, &k, &no, NULL);
+			(void)plugin_runtime_exec_wait(c->in, own, &w, &e, NULL);
+		}
+		return r;
+	}
+	if (e.not_started)
 		return err_set(err, CRIO_E_NOT_FOUND, "%s", e.message ? e.message : "it was not started");
-	if (r == 0 && e.exit_code)
+	if (e.exit_code)
 		return err_set(err, CRIO_E_INVALID, "true ended with %d", e.exit_code);
 	return r;
 }
