@@ -18,7 +18,7 @@ static int run_daemon(const struct conf *conf, const struct conf_args *args)
 int main(int argc, char **argv)
 {
 	LTDL_SET_PRELOADED_SYMBOLS(); /* plugins that were built in with --with-<kind>-<name>=static */
-	if (argc == 4 && !strcmp(argv[1], "--probe-plugin"))
-		return probe_main(argv[2], argv[3]);
+	if (argc == 5 && !strcmp(argv[1], "--probe-plugin"))
+		return probe_main(argv[2], argv[3], argv[4]);
 	return cli_main(argc, argv, run_daemon);
 }

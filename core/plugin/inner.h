@@ -96,8 +96,10 @@ int loader_take_desc(struct module *m, const struct crio_plugin *d, crio_err *er
 int loader_check_file(const char *path, struct stat *ret, crio_err *err);
 /* Its ELF segments lie within it. */
 int elf_check(const char *path, crio_err *err);
-/* Runs `<probe_path> --probe-plugin <kind> <path>`. */
+/* Runs `<probe_path> --probe-plugin <kind> <path> <directory>`. */
 int probe_run(struct module *m, crio_err *err);
+/* Removes what probes left in run_dir whose maker was killed. */
+void probe_sweep(const char *run_dir);
 
 /* ---- instances ---- */
 

@@ -41,6 +41,7 @@ int plugins_new(const struct plugins_args *args, struct plugins **ret, crio_err 
 		free(p);
 		return r;
 	}
+	probe_sweep(p->args.run_dir);
 	loader_add_linked(p);
 	loader_scan(p);
 	*ret = p;

@@ -7,6 +7,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "core/conf/pluginopts.h"
 #include "core/exec/spawn.h"
@@ -15,13 +16,32 @@
 #include "core/util/log.h"
 
 #define PROBE_NS (20 * 1000000000LL)
+#define DIR_PREFIX ".probe-"
+
+void probe_sweep(const char *run_dir)
+{
+	fs_owned_sweep(run_dir, DIR_PREFIX);
+}
+
+static void remove_dir(char **path)
+{
+	if (*path)
+		(void)fs_rm_rf(-1, *path, NULL);
+	free(*path);
+}
 
 int probe_run(struct module *m, crio_err *err)
 {
+	/* Where the plugin's records go in its probe. It is ours and not the child's, which may crash. Who may not write in the run
+	 * directory can list plugins all the same: a record cannot be put below a device. */
+	const char *run_dir = m->host->args.run_dir;
+	CLEANUP(remove_dir) char *dir = NULL;
+	cleanup_close int held = fs_mkdir_p(run_dir, 0755, NULL);
+	held = held < 0 ? held : fs_owned_make(run_dir, DIR_PREFIX, &dir, NULL);
 	cleanup_call crio_call *call = call_new("probe", now_mono_ns() + PROBE_NS);
 	if (!call)
 		return err_nomem(err);
-	const char *argv[] = { "crio", "--probe-plugin", plugin_kind_name(m->kind), m->path, NULL };
+	const char *argv[] = { "crio", "--probe-plugin", plugin_kind_name(m->kind), m->path, dir ? dir : "/dev/null", NULL };
 	static const char *const env[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
 	struct spawn s = SPAWN_INIT;
 	s.path = m->host->args.probe_path;
@@ -85,16 +105,16 @@ static int try_plugin(struct plugins *p, enum crio_kind kind, const char *name, 
 	return 0;
 }
 
-int probe_main(const char *kind_name, const char *path)
+int probe_main(const char *kind_name, const char *path, const char *tmp)
 {
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody removes what it would make after its parent's end */
 	enum crio_kind kind = CRIO_KIND_RUNTIME;
 	while (kind <= CRIO_KIND_HOOK && !str_eq(plugin_kind_name(kind), kind_name))
 		kind = (enum crio_kind)(kind + 1);
 	cleanup_free char *file = strdup(path);
 	char *slash = file ? strrchr(file, '/') : NULL;
-	char tmp[] = "/tmp/crio-probe-XXXXXX";
-	if (kind > CRIO_KIND_HOOK || !slash || !str_ends(path, ".so") || !mkdtemp(tmp)) {
+	if (kind > CRIO_KIND_HOOK || !slash || !str_ends(path, ".so") || *tmp != '/') {
 		(void)printf("unusable arguments\n");
 		return 2;
 	}
@@ -120,6 +140,5 @@ int probe_main(const char *kind_name, const char *path)
 	if (r < 0)
 		(void)printf("%s\n", err_text(&err));
 	(void)fflush(stdout);
-	(void)fs_rm_rf(-1, tmp, NULL);
 	_exit(r < 0 ? 1 : 0); /* not exit: a broken plugin's destructors are not wanted either */
 }

@@ -48,6 +48,11 @@ int fs_write_path(const char *path, const void *p, size_t n, mode_t mode, enum f
 
 /* Removes the tree `name` below dirfd, never leaving it, not crossing mounts; absent is success. */
 int fs_rm_rf(int dirfd, const char *name, crio_err *err);
+/* A directory <base>/<prefix>XXXXXX (mode 0700) for as long as the process lives, or less: its path is the caller's, who removes
+ * it. Returns a descriptor that holds a lock on it, for fs_owned_sweep. */
+int fs_owned_make(const char *base, const char *prefix, char **ret, crio_err *err);
+/* Removes those of our user whose makers were killed. */
+void fs_owned_sweep(const char *base, const char *prefix);
 /* rmdir/unlink of an absolute path of our own; absent is success. */
 int fs_unlink(const char *path, crio_err *err);
 

@@ -218,11 +218,6 @@ static void run_checks(struct check *c)
 static int body(struct check *c, const char *file)
 {
 	cleanup_err crio_err err = ERR_INIT;
-	(void)snprintf(c->tmp, sizeof(c->tmp), "/tmp/crio-check-XXXXXX");
-	if (!mkdtemp(c->tmp)) {
-		(void)fprintf(stderr, "crio-plugin-check: /tmp: %s\n", strerror(errno));
-		return 2;
-	}
 	int r = stage(c, file, &err);
 	r = r < 0 ? r : host_new(c, &err);
 	if (r < 0)
@@ -233,7 +228,6 @@ static int body(struct check *c, const char *file)
 	(void)workers_free(c->workers, 5 * SEC);
 	loop_free(c->loop);
 	kvs_release(&c->options);
-	(void)fs_rm_rf(-1, c->tmp, NULL);
 	(void)printf("1..%d\n", c->n);
 	return r < 0 ? 2 : c->failed != 0;
 }
@@ -269,6 +263,23 @@ static int in_own_namespaces(struct check *c, const char *file)
 	}
 }
 
+/* The directory is the parent's: a broken plugin may end the child. */
+static int in_own_directory(struct check *c, const char *file)
+{
+	cleanup_err crio_err err = ERR_INIT;
+	cleanup_free char *dir = NULL;
+	fs_owned_sweep("/tmp", "crio-check-");
+	cleanup_close int held = fs_owned_make("/tmp", "crio-check-", &dir, &err);
+	if (held < 0) {
+		(void)fprintf(stderr, "crio-plugin-check: %s\n", err_text(&err));
+		return 2;
+	}
+	(void)snprintf(c->tmp, sizeof(c->tmp), "%s", dir);
+	int r = in_own_namespaces(c, file);
+	(void)fs_rm_rf(-1, dir, NULL);
+	return r;
+}
+
 static bool add_option(struct check *c, const char *text)
 {
 	const char *eq = strchr(text, '=');
@@ -281,8 +292,8 @@ int main(int argc, char **argv)
 	static const struct option longs[] = { { "option", 1, NULL, 'o' }, { "root", 1, NULL, 'r' },    { "program", 1, NULL, 'p' },
 					       { "bare", 0, NULL, 'b' },   { "verbose", 0, NULL, 'v' }, { "help", 0, NULL, 'h' },
 					       { NULL, 0, NULL, 0 } };
-	if (argc == 4 && str_eq(argv[1], "--probe-plugin"))
-		return probe_main(argv[2], argv[3]);
+	if (argc == 5 && str_eq(argv[1], "--probe-plugin"))
+		return probe_main(argv[2], argv[3], argv[4]);
 	struct check c = { .rootfs = "/bin/busybox", .lock = PTHREAD_MUTEX_INITIALIZER };
 	log_set_level(LOGL_FATAL);
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -309,7 +320,7 @@ int main(int argc, char **argv)
 	if (kind > CRIO_KIND_HOOK)
 		return (void)fprintf(stderr, "crio-plugin-check: '%s' is no kind of plugin\n%s", argv[optind], usage), 2;
 	c.kind = (enum crio_kind)kind;
-	int r = in_own_namespaces(&c, argv[optind + 1]);
+	int r = in_own_directory(&c, argv[optind + 1]);
 	kvs_release(&c.options);
 	return r;
 }

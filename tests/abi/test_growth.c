@@ -13,10 +13,11 @@
 #include "core/plugin/ops.h"
 #include "core/plugin/plugins.h"
 #include "core/util/fs.h"
+#include "tests/tmp.h"
 
 #define SEC 1000000000LL
 
-static char dir[64];
+static char dir[TEST_TMP_N];
 static struct loop *loop;
 static struct workers *workers;
 static struct plugins *host;
@@ -27,8 +28,7 @@ static int setup(void **st)
 	(void)st;
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)umask(022);
-	(void)snprintf(dir, sizeof(dir), "/tmp/crio-growth-XXXXXX");
-	assert_non_null(mkdtemp(dir));
+	assert_non_null(test_tmp(dir, "growth"));
 	call = call_new("growth", now_mono_ns() + 120 * SEC);
 	const char *const argv[] = { "bash", SRCDIR "/tests/abi/growth.sh", SRCDIR "/sdk", dir, NULL };
 	static const char *const env[] = { "PATH=/usr/bin:/bin", NULL };

@@ -45,6 +45,10 @@ static int s_check(void *self, crio_call *call, crio_err *err)
 	(void)call;
 	(void)err;
 #ifdef BAD_CRASH
+	struct self *s = self;
+	struct crio_bytes v = { (const uint8_t *)"x", 1 };
+	if (s->host->state_put(s->in, call, "record", v, CRIO_STATE_RUN, err) < 0)
+		return CRIO_E_INTERNAL;
 	abort();
 #endif
 	return 0;

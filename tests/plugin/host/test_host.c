@@ -16,10 +16,11 @@
 #include "core/plugin/ops.h"
 #include "core/plugin/plugins.h"
 #include "core/util/fs.h"
+#include "tests/tmp.h"
 
 #define MS 1000000LL
 
-static char dir[64];
+static char dir[TEST_TMP_N];
 static struct loop *loop;
 static struct workers *workers;
 static char *crio; /* the program, for the probe */
@@ -80,8 +81,7 @@ static int setup(void **st)
 	(void)st;
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)umask(022);
-	(void)snprintf(dir, sizeof(dir), "/tmp/crio-host-XXXXXX");
-	assert_non_null(mkdtemp(dir));
+	assert_non_null(test_tmp(dir, "host"));
 	cleanup_free char *net = path_fmt("%s/network", dir);
 	assert_int_equal(fs_mkdir_p(net, 0755, NULL), 0);
 	assert_int_equal(loop_new(&loop, NULL), 0);
@@ -305,6 +305,32 @@ static void refused(struct plugins *p, const char *name, const char *message)
 	err_clear(&err);
 }
 
+static size_t probe_dirs(void)
+{
+	cleanup_free char *run_dir = path_fmt("%s/run", dir);
+	cleanup_closedir DIR *d = opendir(run_dir);
+	size_t n = 0;
+	struct dirent *e;
+	while (d && (e = readdir(d)))
+		n += str_starts(e->d_name, ".probe-");
+	return n;
+}
+
+/* What a killed daemon's probe left goes at the next start; what is in use stays. */
+static void left_probe_directories_are_removed(void **st)
+{
+	(void)st;
+	cleanup_free char *left = path_fmt("%s/run/.probe-Left00/network-x/probe", dir), *run_dir = path_fmt("%s/run", dir), *used = NULL;
+	assert_int_equal(fs_mkdir_p(left, 0700, NULL), 0);
+	cleanup_close int held = fs_owned_make(run_dir, ".probe-", &used, NULL);
+	assert_true(held >= 0);
+	assert_int_equal(probe_dirs(), 2);
+	plugins_free(open_host(false));
+	assert_int_equal(probe_dirs(), 1);
+	assert_int_equal(access(used, F_OK), 0);
+	assert_int_equal(rmdir(used), 0);
+}
+
 static void broken_plugins_are_refused(void **st)
 {
 	(void)st;
@@ -327,6 +353,7 @@ static void broken_plugins_are_refused(void **st)
 	struct plugins *p = open_host(true);
 	for (size_t i = 0; i < ARRAY_SIZE(wants); i++)
 		refused(p, wants[i].name, wants[i].message);
+	assert_int_equal(probe_dirs(), 0); /* the one that crashes has put a record before */
 	/* The sound one works beside them. */
 	plugin_inst_unref(open_sample(p, "sample", "beside", NULL));
 	plugins_free(p);
@@ -412,6 +439,7 @@ int main(void)
 		cmocka_unit_test(overrun_is_abandoned),
 		cmocka_unit_test(cancel_leaves_early),
 		cmocka_unit_test(thread_model_is_kept),
+		cmocka_unit_test(left_probe_directories_are_removed),
 		cmocka_unit_test(broken_plugins_are_refused),
 		cmocka_unit_test(unsound_files_are_refused),
 		cmocka_unit_test(new_files_are_found),

@@ -127,8 +127,7 @@ void host_enter(const char *plugin)
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		DIE("make mounts private: %s\n", strerror(errno));
-	(void)snprintf(host.dir, sizeof(host.dir), "/tmp/crio-net.XXXXXX");
-	if (!mkdtemp(host.dir))
+	if (!test_tmp(host.dir, "net"))
 		DIE("mkdtemp: %s\n", strerror(errno));
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
 		cleanup_free char *p = path_fmt("%s/%s", host.dir, dirs[i]);

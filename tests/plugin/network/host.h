@@ -21,12 +21,13 @@
 #include "core/plugin/plugins.h"
 #include "core/util/fs.h"
 #include "core/util/json.h"
+#include "tests/tmp.h"
 
 #define MS 1000000LL
 #define SEC (1000 * MS)
 
 struct host {
-	char dir[64]; /* conf/, bin/, cache/, ns/, log in it */
+	char dir[TEST_TMP_N]; /* conf/, bin/, cache/, ns/, log in it */
 	struct loop *loop;
 	struct workers *workers;
 	struct plugins *plugins;

@@ -130,8 +130,7 @@ struct rt *rt_new(const char *plugin, ...)
 	struct rt *rt = calloc(1, sizeof(*rt));
 	assert_non_null(rt);
 	log_set_level(getenv("RT_DEBUG") ? LOGL_DEBUG : LOGL_ERROR);
-	(void)snprintf(rt->dir, sizeof(rt->dir), "/tmp/crio-rt-XXXXXX");
-	assert_non_null(mkdtemp(rt->dir));
+	assert_non_null(test_tmp(rt->dir, "rt"));
 	(void)snprintf(parent, sizeof(parent), "/crio-test-rt-%d", (int)getpid());
 	assert_int_equal(chmod(rt->dir, 0755), 0);
 	(void)pthread_mutex_init(&rt->mu, NULL);

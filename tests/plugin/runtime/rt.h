@@ -18,6 +18,7 @@
 #include "core/plugin/ops.h"
 #include "core/plugin/plugins.h"
 #include "core/util/fs.h"
+#include "tests/tmp.h"
 
 #define MS 1000000LL
 #define SEC (1000 * MS)
@@ -30,7 +31,7 @@ struct rt_event {
 };
 
 struct rt {
-	char dir[64];
+	char dir[TEST_TMP_N];
 	struct loop *loop;
 	struct workers *workers;
 	struct plugins *plugins;

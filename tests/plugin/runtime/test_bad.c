@@ -1,6 +1,7 @@
 /* test_bad.c: the OCI plugin with runtimes and monitors that hang, crash or talk nonsense: each call ends in time and
  * leaves nothing behind. */
 #include "tests/plugin/runtime/rt.h"
+#include "tests/tmp.h"
 
 #include <signal.h>
 
@@ -24,8 +25,8 @@ static const char unicode[] =
 static void one_create(const char *runtime, const char *monitor, int code, const char *says)
 {
 	struct rt *rt;
-	char dir[] = "/tmp/crio-bad-XXXXXX";
-	assert_non_null(mkdtemp(dir));
+	char dir[TEST_TMP_N];
+	assert_non_null(test_tmp(dir, "bad"));
 	rt_free_ char *r = path_fmt("%s/runtime", dir), *m = path_fmt("%s/monitor", dir);
 	crio_err err = ERR_INIT;
 	if (runtime)

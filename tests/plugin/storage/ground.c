@@ -133,8 +133,7 @@ void ground_enter(const char *driver)
 	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		DIE("make mounts private: %s\n", strerror(errno));
 	ground.driver = driver;
-	(void)snprintf(ground.dir, sizeof(ground.dir), "/var/tmp/crio-store.XXXXXX");
-	if (!mkdtemp(ground.dir))
+	if (!test_tmp_in(ground.dir, "/var/tmp", "store"))
 		DIE("mkdtemp: %s\n", strerror(errno));
 	if (str_eq(driver, "btrfs") &&
 	    sh(NULL, "truncate -s 300M $D.img && mkfs.btrfs -q $D.img && mount -o loop $D.img $D") != 0) {

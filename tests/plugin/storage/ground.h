@@ -22,11 +22,12 @@
 #include "core/util/digest.h"
 #include "core/util/fs.h"
 #include "core/util/json.h"
+#include "tests/tmp.h"
 
 #define SEC 1000000000LL
 
 struct ground {
-	char dir[64];
+	char dir[TEST_TMP_N];
 	const char *driver;
 	struct loop *loop;
 	struct workers *workers;

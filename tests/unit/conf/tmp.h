@@ -16,14 +16,14 @@
 #include <unistd.h>
 
 #include "core/util/fs.h"
+#include "tests/tmp.h"
 
-static char tmp_dir[64];
+static char tmp_dir[TEST_TMP_N];
 
 static int tmp_make(void **state)
 {
 	(void)state;
-	(void)snprintf(tmp_dir, sizeof tmp_dir, "/tmp/crio-conf-test-XXXXXX");
-	return mkdtemp(tmp_dir) ? 0 : -1;
+	return test_tmp(tmp_dir, "conf") ? 0 : -1;
 }
 
 static int tmp_remove(void **state)

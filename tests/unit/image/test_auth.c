@@ -10,6 +10,7 @@
 
 #include "core/image/images_priv.h"
 #include "core/util/fs.h"
+#include "tests/tmp.h"
 
 static void pick(const char *header, enum challenge_scheme scheme, const char *realm, const char *service)
 {
@@ -209,13 +210,13 @@ static void test_policy(void **state)
 
 static void test_certs(void **state)
 {
-	char dir[] = "/tmp/crio-certs-XXXXXX";
+	char dir[TEST_TMP_N];
 	struct certs c = {0};
 	cleanup_free char *host = NULL;
 	crio_err e = ERR_INIT;
 
 	(void)state;
-	assert_non_null(mkdtemp(dir));
+	assert_non_null(test_tmp(dir, "certs"));
 	host = path_fmt("%s/h.example:5000", dir);
 	assert_int_equal(certs_load(dir, "h.example:5000", &c, NULL), 0); /* nothing there */
 	assert_null(c.ca_pem);

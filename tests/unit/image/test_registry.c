@@ -13,6 +13,7 @@
 #include "core/exec/spawn.h"
 #include "core/image/registry.h"
 #include "core/util/fs.h"
+#include "tests/tmp.h"
 
 #define MS 1000000LL
 
@@ -21,7 +22,7 @@ static int server_in = -1;
 static unsigned int port, other_port;
 static struct http *http;
 static struct registries *regs;
-static char dir[] = "/tmp/crio-registry-XXXXXX";
+static char dir[TEST_TMP_N];
 static struct registry_env env;
 
 static int start_server(void)
@@ -67,7 +68,7 @@ static int setup(void **state)
 	char text[512];
 
 	(void)state;
-	if (access("/usr/bin/python3", X_OK) < 0 || !mkdtemp(dir) || start_server() < 0 || http_new(&http, NULL) < 0)
+	if (access("/usr/bin/python3", X_OK) < 0 || !test_tmp(dir, "registry") || start_server() < 0 || http_new(&http, NULL) < 0)
 		return -1;
 	conf = path_fmt("%s/registries.conf", dir);
 	(void)snprintf(text, sizeof(text),

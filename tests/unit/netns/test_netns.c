@@ -18,17 +18,16 @@
 
 #include "core/lifecycle/netns.h"
 #include "core/util/fs.h"
+#include "tests/tmp.h"
 
-static char dir[] = "/tmp/netns.XXXXXX";
-static char base[] = "/tmp/netns.XXXXXX";
+static char dir[TEST_TMP_N];
 
 static int setup(void **state)
 {
 	(void)state;
 	if (geteuid() != 0)
 		exit(77);
-	memcpy(dir, base, sizeof(dir));
-	return mkdtemp(dir) ? 0 : -1;
+	return test_tmp(dir, "netns") ? 0 : -1;
 }
 
 static size_t mounts_below(const char *path)

@@ -11,6 +11,7 @@
 #include "core/lifecycle/netns.h"
 #include "core/lifecycle/resolv.h"
 #include "core/util/fs.h"
+#include "tests/tmp.h"
 
 static int check(const char *name, const char *value)
 {
@@ -168,10 +169,10 @@ static void resolv_of_node(void **state)
 {
 	cleanup_strv struct strv none = STRV_INIT;
 	cleanup_free char *text = NULL;
-	char dir[] = "/tmp/resolv.XXXXXX", path[64];
+	char dir[TEST_TMP_N], path[TEST_TMP_N + 16];
 
 	(void)state;
-	assert_non_null(mkdtemp(dir));
+	assert_non_null(test_tmp(dir, "resolv"));
 	(void)snprintf(path, sizeof(path), "%s/resolv.conf", dir);
 	assert_int_equal(resolv_text(&none, &none, &none, path, &text, NULL), 0);
 	assert_string_equal(text, "");

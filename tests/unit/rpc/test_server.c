@@ -19,6 +19,7 @@
 #include "core/util/fs.h"
 #include "core/util/log.h"
 #include "tests/client/client.h"
+#include "tests/tmp.h"
 
 enum {
 	OK = 0,
@@ -32,7 +33,7 @@ enum {
 };
 
 struct fixture {
-	char dir[32], path[64];
+	char dir[TEST_TMP_N], path[TEST_TMP_N + 32];
 	struct workers *workers;
 	struct rpc_server *server;
 	struct client *client;
@@ -171,8 +172,7 @@ static int setup(void **state)
 
 	assert_non_null(f);
 	log_set_level(LOGL_PANIC);
-	snprintf(f->dir, sizeof(f->dir), "/tmp/crio-rpc-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
+	assert_non_null(test_tmp(f->dir, "rpc"));
 	snprintf(f->path, sizeof(f->path), "%s/crio.sock", f->dir);
 	assert_int_equal(workers_new(&f->workers, &err), 0);
 	*state = f;

@@ -13,9 +13,10 @@
 #include "core/conf/conf.h"
 #include "core/lifecycle/spec.h"
 #include "core/util/fs.h"
+#include "tests/tmp.h"
 
 struct fixture {
-	char dir[64]; /* /tmp/...; root and run are below it */
+	char dir[TEST_TMP_N]; /* /tmp/...; root and run are below it */
 	char root[96], run[96];
 	int fd; /* of root */
 	struct conf *conf;
@@ -50,8 +51,8 @@ static inline void fixture_open(struct fixture *f)
 	    .config = "", .config_dir = "", .storage_conf = "", .flags = CONF_NO_CHECKS | CONF_NO_ENV};
 	crio_err err = ERR_INIT;
 
-	*f = (struct fixture){.dir = "/tmp/crio-spec-XXXXXX"};
-	assert_non_null(mkdtemp(f->dir));
+	*f = (struct fixture){.dir = ""};
+	assert_non_null(test_tmp(f->dir, "spec"));
 	(void)snprintf(f->root, sizeof(f->root), "%s/root", f->dir);
 	(void)snprintf(f->run, sizeof(f->run), "%s/run", f->dir);
 	assert_int_equal(mkdir(f->root, 0755), 0);

@@ -7,6 +7,7 @@
 #include "core/lifecycle/cgroup.h"
 #include "core/lifecycle/clamp.h"
 #include "core/lifecycle/names.h"
+#include "tests/tmp.h"
 
 static struct strv list(const char *text)
 {
@@ -304,7 +305,7 @@ static void cgroup_groups(void **state)
 /* A v2 tree as files: the numbers are read as the kernel writes them. */
 static void cgroup_v2_numbers(void **state)
 {
-	char dir[] = "/tmp/crio-cg-XXXXXX", p[128];
+	char dir[TEST_TMP_N], p[128];
 	struct cgroup_stats s;
 	int tmp;
 	static const char *const files[][2] = {
@@ -321,7 +322,7 @@ static void cgroup_v2_numbers(void **state)
 	};
 
 	(void)state;
-	assert_non_null(mkdtemp(dir));
+	assert_non_null(test_tmp(dir, "cg"));
 	(void)snprintf(p, sizeof(p), "%s/a", dir);
 	assert_int_equal(mkdir(p, 0755), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {

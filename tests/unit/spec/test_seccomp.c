@@ -11,6 +11,7 @@
 
 #include "core/lifecycle/caps.h"
 #include "core/lifecycle/seccomp.h"
+#include "tests/tmp.h"
 
 static struct json_object *convert(const char *text, uint64_t caps)
 {
@@ -22,10 +23,11 @@ static struct json_object *convert(const char *text, uint64_t caps)
 	assert_true(fd >= 0);
 	assert_int_equal(fs_write_all(fd, text, strlen(text), NULL), 0);
 	(void)close(fd);
-	if (seccomp_profile_load(path, &p, &err) < 0 || seccomp_to_oci(p, caps, &o, &err) < 0)
+	int r = seccomp_profile_load(path, &p, &err);
+	(void)unlink(path);
+	if (r < 0 || seccomp_to_oci(p, caps, &o, &err) < 0)
 		fail_msg("%s", err_text(&err));
 	(void)json_object_put(p);
-	(void)unlink(path);
 	return o;
 }
 
@@ -245,12 +247,12 @@ static void bad_profiles(void **state)
 	    "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"read\"],\"action\":\"SCMP_ACT_LOG\","
 	    "\"args\":[{\"index\":6,\"op\":\"SCMP_CMP_EQ\"}]}]}",
 	};
-	char dir[] = "/tmp/crio-seccomp-XXXXXX", path[64];
+	char dir[TEST_TMP_N], path[TEST_TMP_N + 8];
 	struct json_object *p = NULL;
 	crio_err err = ERR_INIT;
 
 	(void)state;
-	assert_non_null(mkdtemp(dir));
+	assert_non_null(test_tmp(dir, "seccomp"));
 	(void)snprintf(path, sizeof(path), "%s/p", dir);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		assert_int_equal(fs_write_path(path, bad[i], strlen(bad[i]), 0644, FS_RUN, NULL), 0);

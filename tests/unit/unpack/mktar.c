@@ -149,9 +149,12 @@ void place_new(struct place *p)
 {
 	const char *tmp = getenv("TMPDIR");
 
-	(void)snprintf(p->top, sizeof(p->top), "%s/crio-unpack-XXXXXX", tmp ? tmp : "/tmp");
-	if (!mkdtemp(p->top))
+	cleanup_free char *top = NULL;
+	fs_owned_sweep(tmp ? tmp : "/tmp", "crio-test-unpack.");
+	p->lock = fs_owned_make(tmp ? tmp : "/tmp", "crio-test-unpack.", &top, NULL);
+	if (p->lock < 0)
 		abort();
+	(void)snprintf(p->top, sizeof(p->top), "%s", top);
 	p->top_fd = open(p->top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (p->top_fd < 0 || mkdirat(p->top_fd, "root", 0700) < 0)
 		abort();
@@ -165,6 +168,7 @@ void place_free(struct place *p)
 	(void)close(p->root);
 	(void)close(p->top_fd);
 	(void)mk_sh("rm -rf '%s'", p->top);
+	(void)close(p->lock);
 }
 
 int place_clean(const struct place *p)

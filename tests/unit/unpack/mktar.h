@@ -30,6 +30,7 @@ void mk_end(struct buf *t);
 /* A private directory under TMPDIR: <top>/root is the tree, <top>/canary a file that must stay as it is. */
 struct place {
 	char top[200];
+	int lock; /* on it, against another program's sweep */
 	int top_fd, root;
 };
 void place_new(struct place *p);
