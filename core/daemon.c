@@ -9,6 +9,7 @@
 #include <systemd/sd-daemon.h>
 #endif
 
+#include "core/alone.h"
 #include "core/exec/loop.h"
 #include "core/exec/workers.h"
 #include "core/image/image.h"
@@ -28,6 +29,7 @@
 struct daemon {
 	const struct conf *conf; /* the one in force; a reference once it was reloaded */
 	const struct conf_args *args;
+	struct alone alone;
 	crio_call *start;        /* bounds what happens at start */
 	char *self;              /* our own program, for probing plugins */
 	struct loop *loop;
@@ -51,6 +53,16 @@ static int init_log(struct daemon *d, crio_err *err)
 static void end_nothing(struct daemon *d)
 {
 	(void)d;
+}
+
+static int init_alone(struct daemon *d, crio_err *err)
+{
+	return alone_init(&d->alone, d->conf, err);
+}
+
+static void end_alone(struct daemon *d)
+{
+	alone_release(&d->alone);
 }
 
 static int init_process(struct daemon *d, crio_err *err)
@@ -150,12 +162,6 @@ static void end_lifecycle(struct daemon *d)
 static int init_rpc(struct daemon *d, crio_err *err)
 {
 	const struct conf_api *c = &d->conf->api;
-	cleanup_free char *dir = strdup(c->listen);
-	char *slash = dir ? strrchr(dir, '/') : NULL;
-	if (!slash)
-		return dir ? err_set(err, CRIO_E_INVALID, "listen: '%s' is not an absolute path", c->listen) : err_nomem(err);
-	*slash = '\0';
-	int r = *dir ? fs_mkdir_p(dir, 0755, err) : 0;
 	struct rpc_args a = { .conf = d->conf,
 			      .lifecycle = d->lifecycle,
 			      .images = d->images,
@@ -166,8 +172,7 @@ static int init_rpc(struct daemon *d, crio_err *err)
 			      .n_methods = rpc_cri_n_methods,
 			      .max_recv_bytes = (uint32_t)(c->grpc_max_recv_msg_size < UINT32_MAX ? c->grpc_max_recv_msg_size : INT32_MAX),
 			      .max_send_bytes = (uint32_t)(c->grpc_max_send_msg_size < UINT32_MAX ? c->grpc_max_send_msg_size : INT32_MAX) };
-	if (r == 0)
-		r = rpc_server_new(&a, &d->rpc, err);
+	int r = rpc_server_new(&a, &d->rpc, err);
 	if (r == 0)
 		r = rpc_server_start(d->rpc, err);
 	return r;
@@ -190,6 +195,7 @@ static const struct step {
 } steps[] = {
 	{ "the log", init_log, end_nothing },
 	{ "process", init_process, end_process },
+	{ "as the only daemon", init_alone, end_alone },
 	{ "event loop", init_loop, end_loop },
 	{ "workers", init_workers, end_workers },
 	{ "plugins", init_plugins, end_plugins },
