@@ -80,7 +80,7 @@ int annotations_filter(struct kvs *m, const struct strv *allowed, crio_err *err)
 /* The value by V2 name, V2 form first; container ("" pod-wide): "<name>/<container>" or the old "<name>.<container>".
  * NULL: absent. */
 const char *annotation_get(const struct kvs *m, const char *v2_name, const char *container);
-/* A Kubernetes quantity of bytes above 0: "128Mi", "1.5G", "67108864", "1e6"; fractions are rounded up. */
+/* A Kubernetes quantity above 0, of bytes or bits a second: "128Mi", "1.5G", "67108864", "1e6"; fractions are rounded up. */
 bool quantity_parse(const char *s, int64_t *ret);
 
 #endif

@@ -18,16 +18,6 @@ int container_mount(struct container *c, crio_call *call, crio_err *err)
 	return 0;
 }
 
-int container_write_config(const struct container *c, const struct json_object *spec, crio_err *err)
-{
-	cleanup_free char *text = json_text(spec);
-	cleanup_free char *kept = path_fmt("%s/config.json", c->dir), *run = path_fmt("%s/config.json", c->run_dir);
-	if (!text || !kept || !run)
-		return err_nomem(err);
-	int r = fs_write_path(kept, text, strlen(text), 0600, FS_RUN, err);
-	return r < 0 ? r : fs_write_path(run, text, strlen(text), 0600, FS_RUN, err);
-}
-
 /* ---- the runtime's create ---- */
 
 static void fill_create(struct container *c, struct crio_runtime_create_args *a)
@@ -164,7 +154,7 @@ int container_make_runtime(struct container *c, crio_call *call, const struct im
 		if (r == 0)
 			r = note_stop_signal(c, err);
 		if (r == 0)
-			r = container_write_config(c, spec, err);
+			r = config_write(c->dir, c->run_dir, spec, err);
 		if (r == 0) {
 			resources_release(&c->resources);
 			c->has_resources = spec_get_resources(spec, &c->resources, NULL) == 0;

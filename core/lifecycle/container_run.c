@@ -262,7 +262,7 @@ static int do_update(struct container *c, crio_call *call, const struct resource
 	e = plugin_runtime_update(c->pod->runtime, call, &a, &o, err);
 	if (e < 0)
 		return e;
-	e = container_write_config(c, spec, err);
+	e = config_write(c->dir, c->run_dir, spec, err);
 	cleanup_resources struct resources now = {0};
 	if (spec_get_resources(spec, &now, NULL) == 0) {
 		(void)pthread_mutex_lock(&c->lock);

@@ -205,7 +205,6 @@ int container_make_runtime(struct container *c, crio_call *call, const struct im
 int container_mount(struct container *c, crio_call *call, crio_err *err);
 /* Runtime state, mount, records: removed. Idempotent. */
 int container_release_all(struct container *c, crio_call *call, crio_err *err);
-int container_write_config(const struct container *c, const struct json_object *spec, crio_err *err);
 
 /* ---- container_run.c ---- */
 int container_do_start(struct container *c, crio_call *call, crio_err *err);
@@ -214,6 +213,8 @@ int container_do_stop(struct container *c, crio_call *call, int64_t grace_ns, cr
 int container_do_remove(struct container *c, crio_call *call, crio_err *err);
 
 /* ---- state.c ---- */
+/* config.json into the record's directory, which recovery reads, and then into the bundle. */
+int config_write(const char *dir, const char *run_dir, const struct json_object *spec, crio_err *err);
 int container_write_state(struct container *c, crio_err *err);
 int container_read_state(struct container *c, crio_err *err); /* NOT_FOUND: it was never whole */
 int pod_write_state(struct pod *p, crio_err *err);

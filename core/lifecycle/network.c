@@ -95,31 +95,13 @@ int network_wait_ready(struct pod *p, crio_call *call, crio_err *err)
 	return r;
 }
 
-/* "10M", "1000k" in bits a second, as the kubelet's annotations have it. */
-static int parse_rate(const struct kvs *m, const char *key, int64_t *ret, crio_err *err)
+/* Bits a second, a Kubernetes quantity such as "10M", as the kubelet's annotations have it; untouched without one. */
+static int rate_of(const struct kvs *m, const char *key, int64_t *ret, crio_err *err)
 {
 	const char *s = kvs_get(m, key);
 	*ret = 0;
-	if (!s)
+	if (!s || quantity_parse(s, ret))
 		return 0;
-	size_t n = strspn(s, "0123456789");
-	char num[24];
-	static const struct {
-		const char *unit;
-		int64_t factor;
-	} units[] = { { "", 1 }, { "k", 1000 }, { "M", 1000000 }, { "G", 1000000000 }, { "T", 1000000000000 },
-		      { "Ki", 1 << 10 }, { "Mi", 1 << 20 }, { "Gi", 1 << 30 } };
-	int64_t v;
-	if (n > 0 && n < sizeof(num)) {
-		memcpy(num, s, n);
-		num[n] = '\0';
-		for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
-			if (!str_eq(s + n, units[i].unit) || !str_to_i64(num, 1, INT64_MAX / units[i].factor, &v))
-				continue;
-			*ret = v * units[i].factor;
-			return 0;
-		}
-	}
 	return err_set(err, CRIO_E_INVALID, "annotation %s: '%.40s' is not a rate such as 10M (bits a second)", key, s);
 }
 
@@ -154,8 +136,8 @@ static int fill_args(struct pod *p, int netns, struct crio_port_mapping *rows, s
 	a->annotations.v = kv;
 	a->annotations.n = p->config.annotations.n;
 	a->result_json = p->cni_result;
-	int r = parse_rate(&p->config.annotations, "kubernetes.io/ingress-bandwidth", &a->ingress_rate, err);
-	return r < 0 ? r : parse_rate(&p->config.annotations, "kubernetes.io/egress-bandwidth", &a->egress_rate, err);
+	int r = rate_of(&p->config.annotations, "kubernetes.io/ingress-bandwidth", &a->ingress_rate, err);
+	return r < 0 ? r : rate_of(&p->config.annotations, "kubernetes.io/egress-bandwidth", &a->egress_rate, err);
 }
 
 struct net_rows {

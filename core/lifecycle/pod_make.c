@@ -398,12 +398,7 @@ static int write_pod_spec(struct pod *p, crio_err *err)
 	    json_set_str(ann, "network-options.crio.io", p->network_options) < 0 ||
 	    json_set_str(ann, "cgroup-made.crio.io", p->cgroup_made ? "true" : "false") < 0)
 		return err_nomem(err);
-	cleanup_free char *text = json_text(spec);
-	cleanup_free char *kept = path_fmt("%s/config.json", p->dir), *run = path_fmt("%s/config.json", p->run_dir);
-	if (!text || !kept || !run)
-		return err_nomem(err);
-	r = fs_write_path(kept, text, strlen(text), 0600, FS_RUN, err);
-	return r < 0 ? r : fs_write_path(run, text, strlen(text), 0600, FS_RUN, err);
+	return config_write(p->dir, p->run_dir, spec, err);
 }
 
 static int make_infra(struct pod *p, const struct image *im, crio_err *err)

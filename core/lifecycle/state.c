@@ -67,13 +67,25 @@ static struct json_object *container_json(struct container *c)
 	return o;
 }
 
+static int write_text(const char *dir, const char *file, const char *text, crio_err *err)
+{
+	cleanup_free char *path = path_fmt("%s/%s", dir, file);
+	return path ? fs_write_path(path, text, strlen(text), 0600, FS_RUN, err) : err_nomem(err);
+}
+
+int config_write(const char *dir, const char *run_dir, const struct json_object *spec, crio_err *err)
+{
+	cleanup_free char *text = json_text(spec);
+	if (!text)
+		return err_nomem(err);
+	int r = write_text(dir, "config.json", text, err);
+	return r < 0 ? r : write_text(run_dir, "config.json", text, err);
+}
+
 static int write_state(const char *dir, const struct json_object *o, crio_err *err)
 {
 	cleanup_free char *text = json_text(o);
-	cleanup_free char *path = path_fmt("%s/state.json", dir);
-	if (!text || !path)
-		return err_nomem(err);
-	return fs_write_path(path, text, strlen(text), 0600, FS_RUN, err);
+	return text ? write_text(dir, "state.json", text, err) : err_nomem(err);
 }
 
 int container_write_state(struct container *c, crio_err *err)

@@ -146,6 +146,8 @@ raw() { local out; cat >"$NODE/raw"; if out=$(raw_file "$1" "$NODE/raw" 2>&1); t
 	fails InvalidArgument "" RunPodSandbox "{\"config\":$(pod_json s2 '.hostname="a b/c"')}"
 	fails InvalidArgument "" RunPodSandbox "{\"config\":$(pod_json s2 '.linux.cgroup_parent="/../../x"')}"
 	fails InvalidArgument "" RunPodSandbox "{\"config\":$(pod_json s2 '.linux.sysctls={"kernel.panic":"1"}')}"
+	fails InvalidArgument "'fast' is not a rate" RunPodSandbox "{\"config\":$(pod_json s2 '.annotations={"kubernetes.io/egress-bandwidth":"fast"}')}"
+	q=$(run_pod s2 '.annotations={"kubernetes.io/ingress-bandwidth":"1.5M"}'); rm_pod "$q"
 	bad() { fails InvalidArgument "$1" CreateContainer "{\"pod_sandbox_id\":\"$p\",\"config\":$(ctr_json bad "$2"),\"sandbox_config\":$(pod_json s1)}"; }
 	bad "log path" '.log_path="../../../etc/x"'
 	bad "" ".labels={a:\"$long\"}"
