@@ -9,8 +9,6 @@ teardown() { evil_cni ok; remove_all_pods; }
 base() { node_snapshot | grep -vE '^log/|^state/clean|^run/(version|crio.sock)'; }
 clean() { diff <(echo "$BASE") <(base); }
 cleans() { node_wait "${1:-5}" clean || clean; }
-# 0 on a sanitizer's build: it keeps freed memory.
-rss_mb() { if grep -qE '__(asan|tsan)_init' "$CRIO"; then echo 0; return; fi; crio_pid; awk '/^VmRSS/ {print int($2 / 1024)}' "/proc/$CRIO_PID/status"; }
 pods() { cri ListPodSandbox "{\"filter\":{\"label_selector\":{\"io.kubernetes.pod.name\":\"$1\"}}}" | jq -r '.items[]?.id'; }
 
 @test "a client that gives up: its retry gets the same pod, and no second one is made" {

@@ -3,8 +3,14 @@
 # being made or removed is not half there.
 load lib/cri.bash
 
-setup_file() { use_evil_cni; crio_start; export CRIO_PID; pull >/dev/null; pull "$REGISTRY/pause:1" >/dev/null; export BASE; BASE=$(base); }
-teardown_file() { [ ! -f "$NODE/hidden.so" ] || mv "$NODE/hidden.so" "$CRIO_PLUGINS/runtime/runc.so"; crio_stop; }
+setup_file() {
+	use_evil_cni
+	# One test takes a plugin away: not from other suites.
+	export PLUGINS=$NODE/plugins; cp -r "$CRIO_PLUGINS" "$PLUGINS"
+	printf '[crio.plugins]\ndir = "%s"\n' "$PLUGINS" >"$NODE/etc/conf.d/10-plugins.conf"
+	crio_start; export CRIO_PID; pull >/dev/null; pull "$REGISTRY/pause:1" >/dev/null; export BASE; BASE=$(base)
+}
+teardown_file() { crio_stop; }
 teardown() { evil_cni ok; [ -f "$NODE/crio.pid" ] || up; remove_all_pods; }
 
 up() { crio_start; }
@@ -123,7 +129,7 @@ remove_pod() { rm_pod "$K"; }
 	sleep 1; crio_pid; pid=$CRIO_PID; SECONDS=0; kill -TERM "$pid"
 	node_wait 25 not crio_alive "$pid"; [ $SECONDS -lt 20 ]; rm -f "$NODE/crio.pid"
 	wait $a $b || true
-	evil_cni ok; pkill -KILL -x -f "sleep 1000" || true
+	evil_cni ok; end_sleepers
 	not grep -q "AddressSanitizer" "$NODE/crio.log"
 	up; [ "$(cri ListPodSandbox '{}' | jq -r '.items[].id')" = "$p" ]; [ "$(exec_ctr "$c" hostname)" = k0 ]
 	p=$(run_pod k1); remove_all_pods; clean
@@ -140,7 +146,7 @@ remove_pod() { rm_pod "$K"; }
 @test "a pod whose plugin has gone stays listed and can be stopped; removing it names the plugin; put back it works" {
 	p=$(run_pod g1 . runc); c=$(run_ctr "$p" g1 c1); e=$(run_ctr "$p" g1 e1 '.command=["sh","-c","sleep 3; exit 9"]')
 	before=$(cri ListContainers '{}' | jq -S '[.containers[]]|sort_by(.id)'); pid=$(ctr_pid "$c")
-	mv "$CRIO_PLUGINS/runtime/runc.so" "$NODE/hidden.so"
+	mv "$PLUGINS/runtime/runc.so" "$NODE/hidden.so"
 	again down9
 	diff <(echo "$before") <(cri ListContainers '{}' | jq -S '[.containers[]]|sort_by(.id)')
 	[ "$(ctr_field "$c" state)" = CONTAINER_RUNNING ]; [ "$(ctr_pid "$c")" = "$pid" ]
@@ -152,7 +158,7 @@ remove_pod() { rm_pod "$K"; }
 	stop_ctr "$c" 10; [ "$(ctr_field "$c" exit_code)" = 3 ]; run kill -0 "$pid"; [ "$status" != 0 ]
 	# Others work meanwhile.
 	o=$(run_pod g2 . crun); rm_pod "$o"
-	mv "$NODE/hidden.so" "$CRIO_PLUGINS/runtime/runc.so"
+	mv "$NODE/hidden.so" "$PLUGINS/runtime/runc.so"
 	again down9
 	rm_pod "$p"; clean
 }

@@ -52,6 +52,11 @@ use_evil_cni() {
 	jq '.plugins += [{"type":"evil"}]' "$NODE/cni/10-crio.conflist" >"$NODE/cni.new" && mv "$NODE/cni.new" "$NODE/cni/10-crio.conflist"
 }
 evil_cni() { echo "$*" >"$NODE/cnibin/mode"; }
+# What the fakes leave hanging, and only of this node.
+sleepers() { local p; for p in $(pgrep -x sleep); do [ "$(readlink "/proc/$p/ns/mnt")" = "$(readlink /proc/self/ns/mnt)" ] && [[ $(tr '\0' ' ' <"/proc/$p/cmdline") == "sleep 1000 " ]] && echo "$p"; done; true; }
+end_sleepers() { local p; for p in $(sleepers); do kill -KILL "$p" 2>/dev/null || true; done; }
+# 0 on a sanitizer's build: it keeps freed memory.
+rss_mb() { if grep -qE '__(asan|tsan)_init' "$CRIO"; then echo 0; return; fi; crio_pid; awk '/^VmRSS/ {print int($2 / 1024)}' "/proc/$CRIO_PID/status"; }
 # Everything the CRI tells of every pod and container.
 state_of_all() {
 	local id
