@@ -60,7 +60,7 @@ exits_meanwhile() {
 	c=$(run_ctr "$p" p1 c '.command=["sh","-c","sleep 3; exit 7"]')
 	o=$(run_ctr "$p" p1 o '.command=["sh","-c","sleep 3; x=; while :; do x=$x$(head -c 1000000 /dev/urandom | base64); done"]|.linux.resources={memory_limit_in_bytes:16777216}')
 	k=$(run_ctr "$p" p1 k); kp=$(ctr_pid "$k")
-	l=$(run_ctr "$p" p1 l '.command=["sh","-c","i=0; while :; do i=$((i+1)); echo line $i; sleep 0.1; done"]')
+	l=$(run_ctr "$p" p1 l '.command=["sh","-c","trap \"exit 0\" TERM; i=0; while :; do i=$((i+1)); echo line $i; sleep 0.1; done"]')
 	node_wait 5 grep -q 'line 2' "$NODE/log/p1/l.log"
 	down9; n=$(wc -l <"$NODE/log/p1/l.log"); from=$(date +%s%N); kill -KILL "$kp"
 	node_wait 10 test -f "$NODE/run/exits/$c"; node_wait 10 test -f "$NODE/run/exits/$o"; to=$(date +%s%N); sleep 0.5

@@ -8,4 +8,4 @@ export -n NODE_INSIDE
 trap 'node_stop >/dev/null 2>&1' EXIT
 node_start >"$NODE/start.out" 2>&1 || { cat "$NODE/start.out" >&2; exit 1; }
 export REGISTRY REGISTRY_PORT NODE_IMAGES
-bats --tap "$@"
+bats --tap --timing "$@"
