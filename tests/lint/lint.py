@@ -31,7 +31,7 @@ PLUGIN_LIBS = {'plugins/network/cni/': ['json-c/'], 'plugins/network/bridge/': [
                'plugins/hooks/': ['json-c/'], 'plugins/storage/btrfs/': ['btrfsutil.h'],
                'plugins/storage/devicemapper/': ['libdevmapper.h']}
 # A plugin kind's own library, which its plugins link.
-PLUGIN_SHARED = {'plugins/runtime/': 'plugins/runtime/oci/'}
+PLUGIN_SHARED = {'plugins/runtime/': 'plugins/runtime/oci/', 'plugins/storage/': 'plugins/storage/common/'}
 
 # Calls with no safe use in a multithreaded daemon, each with the reason that is printed.
 BANNED = [

@@ -1,16 +1,15 @@
 /*
  * btrfs.c: layers as subvolumes, children as snapshots of their parents, laid out as containers/storage's driver
- *"btrfs":
+ * "btrfs":
  *
  *	<root>/btrfs/subvolumes/<id>
  *
  * A layer is made in <root>/btrfs/.crio/ and renamed when it is whole; one that is removed is renamed to there first.
- *What is there after a crash is garbage.
+ * What is there after a crash is garbage.
  */
-#include <crio/storage.h>
+#include "plugins/storage/common/layers.h"
 
 #include <btrfsutil.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/btrfs.h>
@@ -22,7 +21,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -30,56 +28,17 @@
 #define SEARCH_BUF 65536
 
 struct bt {
-	const struct crio_host *host;
+	struct layers l; /* home: <root>/btrfs; fd: of its subvolumes/ */
 	crio_instance *in;
-	char *home;	    /* <root>/btrfs. Set once by store_open, as the descriptors */
-	int sub_fd, tmp_fd; /* of subvolumes/ and .crio/; -1 before */
+	int tmp_fd;	    /* of .crio/; set once by store_open, -1 before and when read-only */
 	atomic_uint serial; /* of names in .crio */
 };
-
-static int code_of_errno(int e)
-{
-	switch (e) {
-	case ENOENT:
-		return CRIO_E_NOT_FOUND;
-	case EEXIST:
-		return CRIO_E_EXISTS;
-	case ENOSPC:
-	case EDQUOT:
-		return CRIO_E_NOSPACE;
-	case EACCES:
-	case EPERM:
-	case EROFS:
-		return CRIO_E_DENIED;
-	default:
-		return CRIO_E_IO;
-	}
-}
-
-static int fail_errno(struct bt *b, crio_err *err, const char *what, const char *name)
-{
-	int e = errno;
-	return b->host->fail(err, code_of_errno(e), "%s %s/%s: %s", what, b->home ? b->home : "", name, strerror(e));
-}
 
 static int fail_util(struct bt *b, crio_err *err, enum btrfs_util_error u, const char *what, const char *name)
 {
 	int e = errno;
-	return b->host->fail(err, code_of_errno(e), "%s %s/%s: %s: %s", what, b->home, name, btrfs_util_strerror(u),
-			     strerror(e));
-}
-
-static int is_id(const char *s)
-{
-	size_t n = strspn(s, "0123456789abcdef");
-	return n == 64 && !s[n];
-}
-
-static int check_id(struct bt *b, const char *id, crio_err *err)
-{
-	if (b->sub_fd < 0)
-		return b->host->fail(err, CRIO_E_PRECONDITION, "store_open comes first");
-	return is_id(id) ? 0 : b->host->fail(err, CRIO_E_INVALID, "layer id '%.80s'", id);
+	return b->l.host->fail(err, layers_code(e), "%s %s/%s: %s: %s", what, b->l.home, name, btrfs_util_strerror(u),
+			       strerror(e));
 }
 
 /* ---- open and close ---- */
@@ -90,9 +49,9 @@ static int bt_open(const struct crio_host *host, crio_instance *in, crio_call *c
 	struct bt *b = calloc(1, sizeof(*b));
 	if (!b)
 		return host->fail(err, CRIO_E_NOMEM, "out of memory");
-	b->host = host;
+	b->l.host = host;
 	b->in = in;
-	b->sub_fd = b->tmp_fd = -1;
+	b->l.fd = b->tmp_fd = -1;
 	*self = b;
 	return 0;
 }
@@ -100,45 +59,33 @@ static int bt_open(const struct crio_host *host, crio_instance *in, crio_call *c
 static void bt_close(void *p)
 {
 	struct bt *b = p;
-	if (b->sub_fd >= 0)
-		(void)close(b->sub_fd);
+	if (b->l.fd >= 0)
+		(void)close(b->l.fd);
 	if (b->tmp_fd >= 0)
 		(void)close(b->tmp_fd);
-	free(b->home);
+	free(b->l.home);
 	free(b);
 }
 
 static int bt_check(void *p, crio_call *call, crio_err *err)
 {
-	struct bt *b = p;
-	char line[128];
-	int found = 0;
+	const struct bt *b = p;
 	(void)call;
-	int fd = (int)syscall(SYS_fsopen, "btrfs", 1u /* FSOPEN_CLOEXEC */); /* loads the module, makes nothing */
-	if (fd >= 0) {
-		(void)close(fd);
-		return 0;
-	}
-	FILE *f = fopen("/proc/filesystems", "re");
-	while (f && !found && fgets(line, sizeof(line), f))
-		found = strstr(line, "\tbtrfs") != NULL;
-	if (f)
-		(void)fclose(f);
-	return found ? 0 : b->host->fail(err, CRIO_E_UNSUPPORTED, "this kernel has no btrfs (modprobe btrfs)");
+	return layers_check_kernel(&b->l, "btrfs", err);
 }
 
 static int make_dir(struct bt *b, const char *sub, int read_only, int *ret_fd, crio_err *err)
 {
 	char path[4096];
-	int n = snprintf(path, sizeof(path), "%s%s%s", b->home, *sub ? "/" : "", sub);
+	int n = snprintf(path, sizeof(path), "%s%s%s", b->l.home, *sub ? "/" : "", sub);
 	if (n < 0 || (size_t)n >= sizeof(path))
-		return b->host->fail(err, CRIO_E_INVALID, "root '%.200s...' is too long", b->home);
+		return b->l.host->fail(err, CRIO_E_INVALID, "root '%.200s...' is too long", b->l.home);
 	if (!read_only && mkdir(path, 0700) < 0 && errno != EEXIST)
-		return fail_errno(b, err, "create", sub);
+		return layers_fail_errno(&b->l, err, "create", sub);
 	if (!ret_fd)
 		return 0;
 	*ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return *ret_fd < 0 ? fail_errno(b, err, "open", sub) : 0;
+	return *ret_fd < 0 ? layers_fail_errno(&b->l, err, "open", sub) : 0;
 }
 
 static int bt_store_open(void *p, crio_call *call, const struct crio_storage_open_args *a,
@@ -147,23 +94,23 @@ static int bt_store_open(void *p, crio_call *call, const struct crio_storage_ope
 	struct bt *b = p;
 	struct statfs f;
 	(void)call;
-	if (b->sub_fd >= 0)
-		return b->host->fail(err, CRIO_E_PRECONDITION, "the instance serves %s already", b->home);
+	if (b->l.fd >= 0)
+		return b->l.host->fail(err, CRIO_E_PRECONDITION, "the instance serves %s already", b->l.home);
 	if (statfs(a->root, &f) < 0)
-		return b->host->fail(err, CRIO_E_IO, "look at %s: %s", a->root, strerror(errno));
+		return b->l.host->fail(err, CRIO_E_IO, "look at %s: %s", a->root, strerror(errno));
 	if ((unsigned long)f.f_type != BTRFS_SUPER_MAGIC)
-		return b->host->fail(err, CRIO_E_UNSUPPORTED,
-				     "%s is not on btrfs: choose another root or another driver", a->root);
-	free(b->home);
-	if (asprintf(&b->home, "%s/btrfs", a->root) < 0) {
-		b->home = NULL;
-		return b->host->fail(err, CRIO_E_NOMEM, "out of memory");
+		return b->l.host->fail(err, CRIO_E_UNSUPPORTED,
+				       "%s is not on btrfs: choose another root or another driver", a->root);
+	free(b->l.home);
+	if (asprintf(&b->l.home, "%s/btrfs", a->root) < 0) {
+		b->l.home = NULL;
+		return b->l.host->fail(err, CRIO_E_NOMEM, "out of memory");
 	}
 	int r = make_dir(b, "", a->read_only, NULL, err);
 	if (!r && !a->read_only)
 		r = make_dir(b, ".crio", 0, &b->tmp_fd, err);
 	if (!r)
-		r = make_dir(b, "subvolumes", a->read_only, &b->sub_fd, err);
+		r = make_dir(b, "subvolumes", a->read_only, &b->l.fd, err);
 	if (r < 0)
 		return r;
 	out->whiteout = CRIO_WHITEOUT_REMOVE;
@@ -173,11 +120,6 @@ static int bt_store_open(void *p, crio_call *call, const struct crio_storage_ope
 }
 
 /* ---- making and removing ---- */
-
-static int exists(int dir, const char *name)
-{
-	return faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-}
 
 static void new_name(const char *id, char ret[96])
 {
@@ -200,17 +142,17 @@ static int build(struct bt *b, const char *id, const char *parent, crio_err *err
 	enum btrfs_util_error u;
 
 	if (b->tmp_fd < 0)
-		return b->host->fail(err, CRIO_E_DENIED, "%s is read-only", b->home);
-	if (exists(b->sub_fd, id))
-		return b->host->fail(err, CRIO_E_EXISTS, "layer %s", id);
+		return b->l.host->fail(err, CRIO_E_DENIED, "%s is read-only", b->l.home);
+	if (layers_exists(b->l.fd, id))
+		return b->l.host->fail(err, CRIO_E_EXISTS, "layer %s", id);
 	new_name(id, name);
-	int r = exists(b->tmp_fd, name) ? discard(b, name, err) : 0;
+	int r = layers_exists(b->tmp_fd, name) ? discard(b, name, err) : 0;
 	if (r < 0)
 		return r;
 	if (*parent) {
-		int fd = openat(b->sub_fd, parent, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		int fd = openat(b->l.fd, parent, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (fd < 0)
-			return fail_errno(b, err, "open the parent layer subvolumes", parent);
+			return layers_fail_errno(&b->l, err, "open the parent layer subvolumes", parent);
 		u = btrfs_util_create_snapshot_fd2(fd, b->tmp_fd, name, 0, NULL, NULL);
 		int e = errno;
 		(void)close(fd);
@@ -221,7 +163,7 @@ static int build(struct bt *b, const char *id, const char *parent, crio_err *err
 	if (u)
 		return fail_util(b, err, u, "create", name);
 	if (!*parent && fchmodat(b->tmp_fd, name, 0555, 0) < 0) {
-		r = fail_errno(b, err, "set the mode of", name);
+		r = layers_fail_errno(&b->l, err, "set the mode of", name);
 		(void)discard(b, name, NULL);
 	}
 	return r;
@@ -231,15 +173,9 @@ static int place(struct bt *b, const char *id, crio_err *err)
 {
 	char name[96];
 	new_name(id, name);
-	if (renameat2(b->tmp_fd, name, b->sub_fd, id, RENAME_NOREPLACE_FLAG) < 0)
-		return fail_errno(b, err, "rename a new layer to", id);
+	if (renameat2(b->tmp_fd, name, b->l.fd, id, RENAME_NOREPLACE_FLAG) < 0)
+		return layers_fail_errno(&b->l, err, "rename a new layer to", id);
 	return 0;
-}
-
-static int check_ids(struct bt *b, const char *id, const char *parent, crio_err *err)
-{
-	int r = check_id(b, id, err);
-	return !r && *parent ? check_id(b, parent, err) : r;
 }
 
 static int bt_apply_begin(void *p, crio_call *call, const struct crio_storage_apply_args *a,
@@ -248,7 +184,7 @@ static int bt_apply_begin(void *p, crio_call *call, const struct crio_storage_ap
 	struct bt *b = p;
 	char name[96];
 	(void)call;
-	int r = check_ids(b, a->id, a->parent, err);
+	int r = layers_check_ids(&b->l, a->id, a->parent, err);
 	if (!r)
 		r = build(b, a->id, a->parent, err);
 	if (r < 0)
@@ -256,7 +192,7 @@ static int bt_apply_begin(void *p, crio_call *call, const struct crio_storage_ap
 	new_name(a->id, name);
 	int fd = openat(b->tmp_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0) {
-		r = fail_errno(b, err, "open", name);
+		r = layers_fail_errno(&b->l, err, "open", name);
 		(void)discard(b, name, NULL);
 		return r;
 	}
@@ -271,17 +207,17 @@ static int bt_apply_end(void *p, crio_call *call, const struct crio_storage_appl
 	char name[96];
 	(void)call;
 	(void)out; /* 0: not counted here */
-	int r = check_ids(b, a->id, a->parent, err);
+	int r = layers_check_ids(&b->l, a->id, a->parent, err);
 	if (r < 0)
 		return r;
 	new_name(a->id, name);
 	if (b->tmp_fd < 0)
-		return b->host->fail(err, CRIO_E_DENIED, "%s is read-only", b->home);
+		return b->l.host->fail(err, CRIO_E_DENIED, "%s is read-only", b->l.home);
 	if (!a->commit)
-		return exists(b->tmp_fd, name) ? discard(b, name, err) : 0;
+		return layers_exists(b->tmp_fd, name) ? discard(b, name, err) : 0;
 	r = place(b, a->id, err);
-	if (!r && syncfs(b->sub_fd) < 0)
-		r = fail_errno(b, err, "sync", a->id);
+	if (!r && syncfs(b->l.fd) < 0)
+		r = layers_fail_errno(&b->l, err, "sync", a->id);
 	return r;
 }
 
@@ -292,9 +228,9 @@ static int bt_layer_create(void *p, crio_call *call, const struct crio_storage_c
 	char name[96];
 	(void)call;
 	(void)out;
-	int r = check_ids(b, a->id, a->parent, err);
+	int r = layers_check_ids(&b->l, a->id, a->parent, err);
 	if (!r && (a->quota || a->inode_quota))
-		r = b->host->fail(err, CRIO_E_UNSUPPORTED, "the btrfs plugin has no quotas");
+		r = b->l.host->fail(err, CRIO_E_UNSUPPORTED, "the btrfs plugin has no quotas");
 	if (!r)
 		r = build(b, a->id, a->parent, err);
 	if (r < 0)
@@ -314,62 +250,51 @@ static int bt_remove(void *p, crio_call *call, const struct crio_storage_id_args
 	char name[128];
 	(void)call;
 	(void)out;
-	int r = check_id(b, a->id, err);
+	int r = layers_check_id(&b->l, a->id, err);
 	if (r < 0)
 		return r;
 	if (b->tmp_fd < 0)
-		return b->host->fail(err, CRIO_E_DENIED, "%s is read-only", b->home);
+		return b->l.host->fail(err, CRIO_E_DENIED, "%s is read-only", b->l.home);
 	do {
 		(void)snprintf(name, sizeof(name), "del-%.64s.%ld-%u", a->id, (long)getpid(),
 			       atomic_fetch_add(&b->serial, 1));
-		if (renameat2(b->sub_fd, a->id, b->tmp_fd, name, RENAME_NOREPLACE_FLAG) == 0)
+		if (renameat2(b->l.fd, a->id, b->tmp_fd, name, RENAME_NOREPLACE_FLAG) == 0)
 			return discard(b, name, err); /* the kernel frees the space in the background */
 	} while (errno == EEXIST);
-	return errno == ENOENT ? 0 : fail_errno(b, err, "remove subvolumes", a->id);
+	return errno == ENOENT ? 0 : layers_fail_errno(&b->l, err, "remove subvolumes", a->id);
 }
 
 /* ---- showing ---- */
-
-static int found(struct bt *b, const char *id, crio_err *err)
-{
-	int r = check_id(b, id, err);
-	if (!r && !exists(b->sub_fd, id))
-		r = b->host->fail(err, CRIO_E_NOT_FOUND, "layer %s in %s", id, b->home);
-	return r;
-}
 
 static int bt_mounts(void *p, crio_call *call, const struct crio_storage_id_args *a,
 		     struct crio_storage_mounts_out *out, crio_err *err)
 {
 	struct bt *b = p;
-	int r = found(b, a->id, err);
+	int r = layers_check_there(&b->l, a->id, err);
 	if (r < 0)
 		return r;
-	size_t n = strlen(b->home) + 80;
-	struct crio_mount_row *row = b->host->alloc(call, sizeof(*row));
-	char *source = b->host->alloc(call, n);
-	const char **opts = b->host->alloc(call, (a->options.n + 1) * sizeof(*opts));
-	if (!row || !source || !opts)
-		return b->host->fail(err, CRIO_E_NOMEM, "out of memory");
-	(void)snprintf(source, n, "%s/subvolumes/%s", b->home, a->id);
+	size_t n = strlen(b->l.home) + 80;
+	char *source = b->l.host->alloc(call, n);
+	const char **opts = b->l.host->alloc(call, (a->options.n + 1) * sizeof(*opts));
+	if (!source || !opts)
+		return b->l.host->fail(err, CRIO_E_NOMEM, "out of memory");
+	(void)snprintf(source, n, "%s/subvolumes/%s", b->l.home, a->id);
 	opts[0] = a->read_only ? "ro" : "rw";
 	for (size_t i = 0; i < a->options.n; i++) {
-		opts[i + 1] = b->host->strdup(call, a->options.v[i]);
+		opts[i + 1] = b->l.host->strdup(call, a->options.v[i]);
 		if (!opts[i + 1])
-			return b->host->fail(err, CRIO_E_NOMEM, "out of memory");
+			return b->l.host->fail(err, CRIO_E_NOMEM, "out of memory");
 	}
-	*row = (struct crio_mount_row){
-	    .size = sizeof(*row), .type = "bind", .source = source, .target = "", .options = {opts, a->options.n + 1}};
-	out->rows = (struct crio_mount_rows){.v = row, .n = 1, .stride = sizeof(*row)};
-	return 0;
+	return layers_row(&b->l, call, "bind", source, (struct crio_strs){opts, a->options.n + 1}, out, err);
 }
 
 static int bt_release(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_no_out *out,
 		      crio_err *err)
 {
+	const struct bt *b = p;
 	(void)call;
 	(void)out;
-	return check_id(p, a->id, err);
+	return layers_check_id(&b->l, a->id, err);
 }
 
 static int bt_tree_open(void *p, crio_call *call, const struct crio_storage_id_args *a,
@@ -377,52 +302,22 @@ static int bt_tree_open(void *p, crio_call *call, const struct crio_storage_id_a
 {
 	struct bt *b = p;
 	(void)call;
-	int r = check_id(b, a->id, err);
+	int r = layers_check_id(&b->l, a->id, err);
 	if (r < 0)
 		return r;
-	int fd = openat(b->sub_fd, a->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = openat(b->l.fd, a->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
-		return fail_errno(b, err, "open subvolumes", a->id);
+		return layers_fail_errno(&b->l, err, "open subvolumes", a->id);
 	out->dirfd = fd;
 	return 0;
-}
-
-static DIR *read_dir(int dir)
-{
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	if (!d && fd >= 0)
-		(void)close(fd);
-	return d;
 }
 
 static int bt_list(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_strs_out *out,
 		   crio_err *err)
 {
-	struct bt *b = p;
-	size_t n = 0, cap = 0;
-	const char **v = NULL;
+	const struct bt *b = p;
 	(void)a;
-	if (b->sub_fd < 0)
-		return b->host->fail(err, CRIO_E_PRECONDITION, "store_open comes first");
-	for (int pass = 0; pass < 2; pass++) {
-		DIR *d = read_dir(b->sub_fd);
-		if (!d)
-			return fail_errno(b, err, "read", "subvolumes");
-		for (struct dirent *e; (e = readdir(d));) {
-			if (!is_id(e->d_name))
-				continue;
-			if (!pass)
-				cap++;
-			else if (n < cap && (v[n] = b->host->strdup(call, e->d_name)))
-				n++;
-		}
-		(void)closedir(d);
-		if (!pass && !(v = b->host->alloc(call, (cap + 1) * sizeof(*v))))
-			return b->host->fail(err, CRIO_E_NOMEM, "out of memory");
-	}
-	out->v = (struct crio_strs){v, n};
-	return 0;
+	return layers_list(&b->l, call, "subvolumes", out, err);
 }
 
 /* ---- usage ---- */
@@ -453,7 +348,7 @@ static int count_tree(struct bt *b, crio_call *call, int fd, uint64_t born, stru
 		      crio_err *err)
 {
 	struct btrfs_ioctl_search_args_v2 *s = malloc(sizeof(*s) + SEARCH_BUF);
-	int r = s ? 0 : b->host->fail(err, CRIO_E_NOMEM, "out of memory");
+	int r = s ? 0 : b->l.host->fail(err, CRIO_E_NOMEM, "out of memory");
 	struct btrfs_ioctl_search_key key = {.max_objectid = UINT64_MAX,
 					     .max_offset = UINT64_MAX,
 					     .min_transid = born + 1,
@@ -465,12 +360,12 @@ static int count_tree(struct bt *b, crio_call *call, int fd, uint64_t born, stru
 		s->key = key;
 		s->key.nr_items = 4096;
 		s->buf_size = SEARCH_BUF;
-		if (b->host->cancelled(call)) {
-			r = b->host->fail(err, CRIO_E_CANCELLED, "disk usage");
+		if (b->l.host->cancelled(call)) {
+			r = b->l.host->fail(err, CRIO_E_CANCELLED, "disk usage");
 			break;
 		}
 		if (ioctl(fd, BTRFS_IOC_TREE_SEARCH_V2, s) < 0) {
-			r = fail_errno(b, err, "read the tree of", "subvolumes");
+			r = layers_fail_errno(&b->l, err, "read the tree of", "subvolumes");
 			break;
 		}
 		if (!s->key.nr_items)
@@ -496,11 +391,11 @@ static int count_tree(struct bt *b, crio_call *call, int fd, uint64_t born, stru
 static int usage_of(struct bt *b, crio_call *call, const char *id, struct crio_storage_usage_out *out, crio_err *err)
 {
 	struct btrfs_util_subvolume_info info;
-	int fd = openat(b->sub_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = openat(b->l.fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
-		return fail_errno(b, err, "open subvolumes", id);
+		return layers_fail_errno(&b->l, err, "open subvolumes", id);
 	if (syncfs(fd) < 0) { /* what is not written yet is in no tree */
-		int r = fail_errno(b, err, "sync subvolumes", id);
+		int r = layers_fail_errno(&b->l, err, "sync subvolumes", id);
 		(void)close(fd);
 		return r;
 	}
@@ -517,7 +412,7 @@ static int bt_usage(void *p, crio_call *call, const struct crio_storage_usage_ar
 	struct crio_storage_usage_out sum = {.size = sizeof(sum)};
 	int r = 0;
 	if (*a->id) {
-		r = check_id(b, a->id, err);
+		r = layers_check_id(&b->l, a->id, err);
 		if (!r)
 			r = usage_of(b, call, a->id, &sum, err);
 	} else {
@@ -539,10 +434,10 @@ static int bt_status(void *p, crio_call *call, const struct crio_storage_id_args
 {
 	struct bt *b = p;
 	(void)a;
-	struct crio_kv *v = b->host->alloc(call, 2 * sizeof(*v));
-	char *version = b->host->alloc(call, 32);
+	struct crio_kv *v = b->l.host->alloc(call, 2 * sizeof(*v));
+	char *version = b->l.host->alloc(call, 32);
 	if (!v || !version)
-		return b->host->fail(err, CRIO_E_NOMEM, "out of memory");
+		return b->l.host->fail(err, CRIO_E_NOMEM, "out of memory");
 	(void)snprintf(version, 32, "%d.%d.%d", BTRFS_UTIL_VERSION_MAJOR, BTRFS_UTIL_VERSION_MINOR,
 		       BTRFS_UTIL_VERSION_PATCH);
 	v[0] = (struct crio_kv){"Backing Filesystem", "btrfs"};
@@ -554,9 +449,10 @@ static int bt_status(void *p, crio_call *call, const struct crio_storage_id_args
 static int bt_info(void *p, crio_call *call, const struct crio_storage_id_args *a, struct crio_storage_map_out *out,
 		   crio_err *err)
 {
+	const struct bt *b = p;
 	(void)call;
 	out->v = (struct crio_map){NULL, 0}; /* as the driver in containers/storage */
-	return found(p, a->id, err);
+	return layers_check_there(&b->l, a->id, err);
 }
 
 static int bt_recover(void *p, crio_call *call, const struct crio_storage_recover_args *a,
@@ -567,19 +463,19 @@ static int bt_recover(void *p, crio_call *call, const struct crio_storage_recove
 	(void)a; /* whole layers without a record are left alone: only the records' owner knows what that means */
 	(void)out;
 	if (b->tmp_fd < 0)
-		return b->host->fail(err, CRIO_E_PRECONDITION, "store_open comes first");
-	DIR *d = read_dir(b->tmp_fd);
+		return b->l.host->fail(err, CRIO_E_PRECONDITION, "store_open comes first");
+	DIR *d = layers_dir(b->tmp_fd, ".");
 	if (!d)
-		return fail_errno(b, err, "read", ".crio");
+		return layers_fail_errno(&b->l, err, "read", ".crio");
 	for (struct dirent *e; (e = readdir(d));) {
 		if (strncmp(e->d_name, "new-", 4) != 0 && strncmp(e->d_name, "del-", 4) != 0)
 			continue;
-		crio_err *why = b->host->err_new();
+		crio_err *why = b->l.host->err_new();
 		if (discard(b, e->d_name, why) < 0)
-			b->host->log(b->in, CRIO_LOG_WARN, "%s; tried again at the next start",
-				     why ? b->host->err_text(why) : "");
+			b->l.host->log(b->in, CRIO_LOG_WARN, "%s; tried again at the next start",
+				       why ? b->l.host->err_text(why) : "");
 		if (why)
-			b->host->err_free(why);
+			b->l.host->err_free(why);
 	}
 	(void)closedir(d);
 	return 0;

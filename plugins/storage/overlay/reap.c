@@ -72,9 +72,9 @@ static void reap_dir(struct reap *r, int dirfd, int level)
 static void reap_tree(struct ov *o, const char *name)
 {
 	struct reap r = {.o = o};
-	if (unlinkat(o->fd, name, 0) == 0 || unlinkat(o->fd, name, AT_REMOVEDIR) == 0)
+	if (unlinkat(o->l.fd, name, 0) == 0 || unlinkat(o->l.fd, name, AT_REMOVEDIR) == 0)
 		return;
-	r.top = openat(o->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	r.top = openat(o->l.fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (r.top < 0)
 		return;
 	unsigned before;
@@ -88,21 +88,17 @@ static void reap_tree(struct ov *o, const char *name)
 	(void)close(r.top);
 	if (atomic_load(&o->stop))
 		return;
-	if (unlinkat(o->fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-		o->host->log(o->in, CRIO_LOG_WARN, "%s/%s not deleted: %s; tried again at the next start", o->home,
-			     name, strerror(r.errnum ? r.errnum : errno));
+	if (unlinkat(o->l.fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		o->l.host->log(o->in, CRIO_LOG_WARN, "%s/%s not deleted: %s; tried again at the next start", o->l.home,
+			       name, strerror(r.errnum ? r.errnum : errno));
 }
 
 /* One pass over the trash. What could not be deleted stays and is not tried again in this pass. */
 static void reap_all(struct ov *o)
 {
-	int fd = openat(o->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	if (!d) {
-		if (fd >= 0)
-			(void)close(fd);
+	DIR *d = layers_dir(o->l.fd, ".");
+	if (!d)
 		return;
-	}
 	for (struct dirent *e; !atomic_load(&o->stop) && (e = readdir(d));)
 		if (!strncmp(e->d_name, OV_DEL, strlen(OV_DEL)))
 			reap_tree(o, e->d_name);
@@ -156,7 +152,7 @@ int ov_trash(struct ov *o, const char *name)
 		for (int tries = 0;; tries++) {
 			(void)snprintf(to, sizeof(to), OV_DEL "%.80s.%ld-%u", name + (*name == '.'), (long)getpid(),
 				       atomic_fetch_add(&o->serial, 1));
-			if (renameat2(o->fd, name, o->fd, to, 1u /* RENAME_NOREPLACE */) == 0)
+			if (renameat2(o->l.fd, name, o->l.fd, to, 1u /* RENAME_NOREPLACE */) == 0)
 				break;
 			if (errno == ENOENT)
 				return 0;
