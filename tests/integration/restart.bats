@@ -87,10 +87,10 @@ exits_meanwhile() {
 	done
 }
 
-# at_any_moment MAXIMUM_MS BEFORE DURING AFTER: twenty times (or 20 s): BEFORE, then DURING is cut off by kill -9 (or $DOWN) within the time; after
+# at_any_moment MAXIMUM_MS BEFORE DURING AFTER: twenty times (or 30 s): BEFORE, then DURING is cut off by kill -9 (or $DOWN) within the time; after
 # the start there is all of it or nothing; AFTER asks again and must work.
 at_any_moment() {
-	local i end=$((SECONDS + 20)) bg
+	local i end=$((SECONDS + 30)) bg
 	for i in $(seq 20); do
 		[ $SECONDS -lt $end ] || break
 		$2

@@ -190,15 +190,15 @@ btrfs_cleanup() { local d; find "$1" -inum 256 -type d 2>/dev/null | sort -r | w
 
 # What is there of everything a pod can leave behind. Two of these are compared.
 node_snapshot() {
-	local p; p=$$
+	local p records=()
 	echo "# mounts"; awk '{print $5, $9, $10}' /proc/self/mountinfo | grep -v ' proc ' | sort
 	echo "# pinned namespaces"; find /var/run/netns /var/run/ipcns /var/run/utsns /var/run/pidns /var/run/userns -mindepth 1 2>/dev/null | sort
 	echo "# links"; ip -o link | sed 's/^[0-9]*: //; s/@.*//; s/:.*//' | grep -v '^crio0$' | sort
 	echo "# addresses"; find "$NODE/ipam" -type f ! -name lock ! -name 'last_reserved_ip*' 2>/dev/null | sort
 	echo "# cgroups"; find /sys/fs/cgroup -path '*/unified' -prune -o -type d \( -name 'crio-*' -o -name 'pod_*' \) -print 2>/dev/null | sort
 	echo "# processes"; ps -eo args= | grep -E "conmon .*$NODE|containerd-shim.*$NODE" | grep -v grep | sort
-	echo "# records"; for p in "$NODE"/root/*-{containers/containers,images/images,layers/layers}.json; do
-		[ -e "$p" ] && [ "$(jq length "$p")" != 0 ] && echo "${p#"$NODE"/} $(jq length "$p")"; done
+	echo "# records"; for p in "$NODE"/root/*-{containers/containers,images/images,layers/layers}.json; do [ ! -e "$p" ] || records+=("$p"); done
+	[ ${#records[@]} = 0 ] || jq -r 'select(length > 0) | "\(input_filename) \(length)"' "${records[@]}" | sed "s|^$NODE/||"
 	echo "# files"; (cd "$NODE" && find run root state log -mindepth 1 \( -path 'root/overlay/l/*' -o -type s -o -name '*.lock' -o -name lastwrite \
 		-o -name containers.json -o -name images.json -o -name layers.json -o -name mountpoints.json \) -prune -o -print 2>/dev/null |
 		grep -vE '^(run/(storage(/[a-z]+-(containers|layers))?|exits|attach|crun|runc|plugins(/[a-z-]+(/[^/]+)?)?)|root/(overlay|btrfs|crio|vfs)[^/]*(/l)?|state/(plugins|cni|cni/results)|log/pods)$' | sort)
