@@ -150,12 +150,12 @@ int images_check_allowed(struct images *is, const char *pod_namespace, const cha
 
 struct image_fs {
 	char *mountpoint; /* <root>/<driver>-images, as CRI-O names it */
-	uint64_t bytes;	  /* of all layers, images and containers below the root: what is really there */
+	uint64_t bytes;	  /* on disk, of all image layers, their metadata and the images' */
 	uint64_t inodes;
 	int64_t time_ns; /* when it was measured */
 };
-/* One row a store, default first. Sums what the records know: no walk over trees. */
-int images_fs_info(struct images *is, struct image_fs **ret, size_t *ret_n, crio_err *err);
+/* One row a store, default first. No walk over trees but those of layers that another tool has made since the last one. */
+int images_fs_info(struct images *is, crio_call *call, struct image_fs **ret, size_t *ret_n, crio_err *err);
 void image_fs_free(struct image_fs *v, size_t n);
 
 /* Counters for metrics; monotonic since start. */

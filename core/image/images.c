@@ -465,7 +465,7 @@ void image_fs_free(struct image_fs *v, size_t n)
 	free(v);
 }
 
-int images_fs_info(struct images *is, struct image_fs **ret, size_t *ret_n, crio_err *err)
+int images_fs_info(struct images *is, crio_call *call, struct image_fs **ret, size_t *ret_n, crio_err *err)
 {
 	struct image_fs *v = calloc(STORES_MAX, sizeof(*v));
 	struct store *s;
@@ -474,8 +474,13 @@ int images_fs_info(struct images *is, struct image_fs **ret, size_t *ret_n, crio
 	if (!v)
 		return err_nomem(err);
 	for (; n < STORES_MAX && (s = images_store_at(is, n)); n++) {
-		struct store_usage u = store_images_usage(s);
+		struct store_usage u;
+		int r = store_images_usage(s, call, &u, err);
 
+		if (r < 0) {
+			image_fs_free(v, n);
+			return r;
+		}
 		v[n].bytes = u.bytes;
 		v[n].inodes = u.inodes;
 		v[n].time_ns = now_real_ns();

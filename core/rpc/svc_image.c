@@ -148,7 +148,7 @@ RPC_HANDLER(rpc_image_fs_info)
 	CRI(FilesystemUsage) * u;
 	struct image_fs *v = NULL;
 	size_t n = 0, i;
-	int e = images_fs_info(env->images, &v, &n, err);
+	int e = images_fs_info(env->images, call, &v, &n, err);
 
 	(void)req;
 	if (e < 0)

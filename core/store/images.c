@@ -92,27 +92,6 @@ int store_image_layers(struct store *s, const struct store_image *i, struct strv
 	return 0;
 }
 
-struct store_usage store_images_usage(struct store *s)
-{
-	cleanup_set struct set *images = table_get(&s->t[T_IMAGES]);
-	cleanup_set struct set *layers = table_get(&s->t[T_LAYERS]);
-	struct store_usage u = {0, 0};
-
-	/* Layers once each, whoever shares them. */
-	for (size_t i = 0; i < layers->pub.n; i++) {
-		const struct store_layer *l = layers->pub.v[i];
-		u.bytes += l->diff_size > 0 ? (uint64_t)l->diff_size : 0;
-		u.inodes += *l->diff_digest ? 1 : 0;
-	}
-	for (size_t i = 0; i < images->pub.n; i++) {
-		const struct store_image *im = images->pub.v[i];
-		for (size_t k = 0; k < im->n_big; k++)
-			u.bytes += im->big[k].size > 0 ? (uint64_t)im->big[k].size : 0;
-		u.inodes += im->n_big + 1;
-	}
-	return u;
-}
-
 /* ---- big data ---- */
 
 static bool plain_key(const char *key)

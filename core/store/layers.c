@@ -537,9 +537,14 @@ int store_layer_commit(struct store_new_layer *l, crio_call *call, const struct 
 {
 	bool placed = false;
 	int r = commit(l, call, info, ret, &placed, err);
-	if (placed)
+	if (placed) {
+		/* While the tree is in the caches; without this figure whoever asks for it first waits a little. */
+		struct store_usage u;
+		cleanup_err crio_err why = ERR_INIT;
+		if (usage_measure(l->s, call, l->id, &u, &why) < 0)
+			log_debug("Store %s: %s", l->s->root, err_text(&why));
 		new_layer_free(l);
-	else
+	} else
 		store_layer_abort(l);
 	return r;
 }

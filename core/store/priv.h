@@ -149,7 +149,16 @@ struct store {
 	struct busy *busy;
 	pthread_mutex_t mnt_mu;
 	struct map *mnts; /* layer id -> struct mnt. guarded by mnt_mu */
+	pthread_mutex_t usage_mu;
+	struct map *usage; /* layer id -> struct store_usage, of committed layers. guarded by usage_mu */
+	int usage_fd;	   /* <root>/crio/usage, for appending; -1: read only */
 };
+
+/* ---- usage (usage.c) ---- */
+int usage_open(struct store *s, crio_err *err); /* tables loaded */
+void usage_release(struct store *s);
+/* Asks the plugin, and keeps the answer. */
+int usage_measure(struct store *s, crio_call *call, const char *id, struct store_usage *ret, crio_err *err);
 
 /* ---- tables (table.c) ---- */
 int table_init(struct table *t, struct store *s, enum table_kind kind, crio_err *err);

@@ -87,6 +87,8 @@ static int open_all(struct store *s, const struct store_args *a, crio_call *call
 	s->ctr_durability = rename_durability(s->root);
 	if (!r)
 		r = load(s, call, err);
+	if (!r)
+		r = usage_open(s, err);
 	if (!r && !s->read_only && !a->no_recover)
 		r = own(s, err);
 	if (!r && s->owner_fd >= 0)
@@ -99,10 +101,11 @@ static struct store *store_new(const struct store_args *a)
 	struct store *s = calloc(1, sizeof(*s));
 	if (!s)
 		return NULL;
-	s->owner_fd = s->journal_fd = -1;
+	s->owner_fd = s->journal_fd = s->usage_fd = -1;
 	(void)pthread_mutex_init(&s->mu, NULL);
 	(void)pthread_mutex_init(&s->busy_mu, NULL);
 	(void)pthread_mutex_init(&s->mnt_mu, NULL);
+	(void)pthread_mutex_init(&s->usage_mu, NULL);
 	(void)pthread_cond_init(&s->busy_cond, NULL);
 	for (int k = 0; k < T_KINDS; k++) {
 		s->t[k].lock_fd = s->t[k].dirfd = -1;
@@ -145,6 +148,7 @@ void store_close(struct store *s)
 	for (int k = 0; k < T_KINDS; k++)
 		table_release(&s->t[k]);
 	mnts_release(s);
+	usage_release(s);
 	for (struct busy *b = s->busy; b; b = s->busy) {
 		s->busy = b->next;
 		free(b);
@@ -155,6 +159,7 @@ void store_close(struct store *s)
 	(void)pthread_mutex_destroy(&s->mu);
 	(void)pthread_mutex_destroy(&s->busy_mu);
 	(void)pthread_mutex_destroy(&s->mnt_mu);
+	(void)pthread_mutex_destroy(&s->usage_mu);
 	(void)pthread_cond_destroy(&s->busy_cond);
 	free(s->root);
 	free(s->runroot);

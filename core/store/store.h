@@ -288,8 +288,9 @@ struct store_usage {
 /* Written by the container: its read-write layer alone. exact walks the tree where the driver has no accounting. */
 int store_container_usage(struct store *s, crio_call *call, const char *container_id, bool exact,
 			  struct store_usage *ret, crio_err *err);
-/* What the images of this store take, from memory. */
-struct store_usage store_images_usage(struct store *s);
+/* What the images of this store take on disk: the trees of all committed layers, tar-splits, records, big data. Trees are measured
+ * once; only one that this store has not unpacked itself is walked here. */
+int store_images_usage(struct store *s, crio_call *call, struct store_usage *ret, crio_err *err);
 /* Path of the image file system (its mountpoint as kubelet knows it) and of the containers' one. Borrowed. */
 const char *store_image_fs(const struct store *s);     /* "<root>/<driver>-images" */
 const char *store_container_fs(const struct store *s); /* "<root>/<driver>-containers" */

@@ -169,7 +169,7 @@ static int cmd_fsinfo(crio_err *err)
 {
 	struct image_fs *v;
 	size_t n;
-	int r = images_fs_info(images, &v, &n, err);
+	int r = images_fs_info(images, call, &v, &n, err);
 
 	if (r < 0)
 		return r;

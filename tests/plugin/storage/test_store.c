@@ -133,7 +133,11 @@ static void images(void **state)
 
 	make_layer(s, "", "one", "1", a);
 	make_layer(s, a, "two", "22", b);
+	struct store_usage before, u, u2;
+	ok(store_images_usage(s, CALL, &before, err));
 	make_layer(s, a, "three", "333", c);
+	ok(store_images_usage(s, CALL, &u, err));
+	assert_in_range(u.inodes, before.inodes + 1, before.inodes + 2); /* btrfs counts the root too */
 	uint64_t gen = store_generation(s);
 	make_image(s, b, "localhost/a:1", "first", i1);
 	make_image(s, c, "localhost/b:1", "second", i2);
@@ -170,6 +174,15 @@ static void images(void **state)
 	assert_int_equal(all->n, 2);
 	assert_int_equal(all->v[0]->names.n, 1);
 	store_images_unref(all);
+
+	/* Three layers of one file each, the metadata's few files, and a second opening that has the same figures. */
+	ok(store_images_usage(s, CALL, &u, err));
+	assert_in_range(u.inodes, 3, 40);
+	assert_true(u.bytes > 3 && u.bytes < 400000);
+	struct store *beside = open_store_as("images", true, true);
+	ok(store_images_usage(beside, CALL, &u2, err));
+	assert_int_equal(u2.inodes, u.inodes);
+	store_close(beside);
 
 	/* Putting it again keeps it one record. */
 	make_image(s, b, "localhost/new:1", "first", i1);
