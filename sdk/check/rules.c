@@ -221,7 +221,7 @@ static bool comes_back(struct check *c, check_fn fn, int64_t cancel_after, int64
 
 static void early(struct check *c, const char *op, check_fn fn)
 {
-	static const int64_t after[] = { 0, 1 * MS, 5 * MS, 20 * MS };
+	static const int64_t after[] = { 0, 1 * MS, 5 * MS, 20 * MS, 60 * MS, 150 * MS };
 	char detail[256] = "";
 	bool ok = true;
 	for (size_t i = 0; ok && i < ARRAY_SIZE(after); i++)

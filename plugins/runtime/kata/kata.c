@@ -4,181 +4,12 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 
 #define RESOURCES_TYPE "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources"
-#define OPTIONS_TYPE "runtimeoptions.v1.Options"
 
 /* containerd.v1.types.Status */
 enum { SHIM_CREATED = 1, SHIM_RUNNING = 2, SHIM_STOPPED = 3, SHIM_PAUSED = 4, SHIM_PAUSING = 5 };
-
-/* A request that names the container and nothing else. */
-static int id_call(struct task *t, crio_call *call, const char *method, struct reply *ret, crio_err *err)
-{
-	struct pb q = {0};
-
-	pb_str(&q, 1, t->id);
-	return ttrpc_call(t->k, call, t->address, method, &q, ret, err);
-}
-
-/* ---- create */
-
-static void create_request(struct task *t, bool with_stdin, const struct crio_mount_rows *rootfs, struct pb *q)
-{
-	struct kata *k = t->k;
-	auto_free char *in = task_fifo(k, t->id, "", "stdin"), *out = task_fifo(k, t->id, "", "stdout");
-	auto_free char *errp = task_fifo(k, t->id, "", "stderr");
-	const char *config = str0(k->host->opt_str(k->in, "config_path"));
-
-	q->oom |= !in || !out || !errp;
-	pb_str(q, 1, t->id);
-	pb_str(q, 2, t->bundle);
-	for (size_t i = 0; rootfs && i < rootfs->n; i++) {
-		const struct crio_mount_row *row = CRIO_ROW(crio_mount_row, *rootfs, i);
-		struct pb m = {0};
-
-		pb_str(&m, 1, row->type);
-		pb_str(&m, 2, row->source);
-		pb_str(&m, 3, row->target);
-		for (size_t o = 0; o < row->options.n; o++)
-			pb_str(&m, 4, row->options.v[o]);
-		pb_msg(q, 3, &m);
-	}
-	pb_uint(q, 4, t->terminal);
-	pb_str(q, 5, with_stdin ? in : "");
-	pb_str(q, 6, out);
-	pb_str(q, 7, t->terminal ? "" : errp);
-	if (*config) {
-		struct pb any = {0}, options = {0};
-
-		pb_str(&options, 2, config);
-		pb_str(&any, 1, OPTIONS_TYPE);
-		pb_msg(&any, 2, &options);
-		pb_msg(q, 10, &any);
-	}
-}
-
-/* Ends and forgets the task on the shim's side, and the shim when that was its last. Best effort, also when the call is
- * over. */
-static void shim_forget(struct task *t, crio_call *call)
-{
-	struct kata *k = t->k;
-	crio_call *sub = k->host->cancelled(call) ? NULL : k->host->call_sub(call, CLEANUP_NS);
-	struct pb q = {0};
-	int r;
-
-	pb_str(&q, 1, t->id);
-	pb_uint(&q, 3, SIGKILL);
-	pb_uint(&q, 4, 1);
-	r = *t->address ? ttrpc_call(k, sub, t->address, "Kill", &q, NULL, NULL) : CRIO_E_UNAVAILABLE;
-	pb_release(&q);
-	if (r >= 0 || r == CRIO_E_NOT_FOUND) {
-		/* a killed process is gone a moment later: Wait says when, for one that was started */
-		if (r >= 0 && !task_exited(t))
-			(void)id_call(t, sub, "Wait", NULL, NULL);
-		r = id_call(t, sub, "Delete", NULL, NULL);
-	}
-	if (r == CRIO_E_UNAVAILABLE || r == CRIO_E_CANCELLED || r == CRIO_E_DEADLINE)
-		shim_delete(k, call, t);
-	else
-		(void)id_call(t, sub, "Shutdown", NULL, NULL);
-	if (sub)
-		k->host->call_free(sub);
-}
-
-static void remove_traces(struct task *t, crio_call *call)
-{
-	static const char *const names[] = {"log",     "address",      "shim.pid",	  "init.pid",
-					    "runtime", "options.json", "shim-binary-path"};
-
-	task_fifos_remove(t->k, t->id);
-	for (size_t i = 0; i < N_ELEMENTS(names); i++) {
-		auto_free char *p = fmt("%s/%s", t->bundle, names[i]);
-
-		if (p)
-			(void)unlink(p);
-	}
-	(void)t->k->host->state_del(t->k->in, call, t->id, NULL);
-}
-
-static int create(struct task *t, crio_call *call, bool with_stdin, const struct crio_mount_rows *rootfs, crio_err *err)
-{
-	struct kata *k = t->k;
-	auto_reply struct reply made = {0}, peer = {0};
-	struct pb q = {0};
-	int r = task_record(t, call, err);
-
-	if (r >= 0)
-		r = task_fifos_make(t, with_stdin, err);
-	if (r >= 0)
-		r = shim_start(k, call, t, err);
-	if (r < 0)
-		return r;
-	create_request(t, with_stdin, rootfs, &q);
-	r = ttrpc_call(k, call, t->address, "Create", &q, &made, err);
-	if (r < 0)
-		return r;
-	t->pid = (pid_t)pb_get_uint(made.p, made.n, 1);
-	if (!proc_start_time(t->pid, &t->start))
-		t->start = UINT64_MAX;
-	if (id_call(t, call, "Connect", &peer, NULL) == 0)
-		t->shim_pid = (pid_t)pb_get_uint(peer.p, peer.n, 1);
-	if (!proc_start_time(t->shim_pid, &t->shim_start))
-		t->shim_pid = 0;
-	r = task_record(t, call, err);
-	return r < 0 ? r : task_watch(t, call, err);
-}
-
-static int create_task(struct task *t, crio_call *call, int64_t timeout_ns, bool with_stdin,
-		       const struct crio_mount_rows *rootfs, crio_err *err)
-{
-	struct kata *k = t->k;
-	crio_call *sub;
-	int r;
-
-	if (!task_add(t))
-		return k->host->fail(err, CRIO_E_EXISTS, "create container '%s': there is one of that id", t->id);
-	sub = k->host->call_sub(call, timeout_ns);
-	r = sub ? create(t, sub, with_stdin, rootfs, err) : k->host->fail(err, CRIO_E_NOMEM, "no memory");
-	if (r < 0) {
-		shim_forget(t, call);
-		task_drop(t);
-		remove_traces(t, call);
-		if (*t->log_path)
-			(void)unlink(t->log_path);
-		r = k->host->wrap(err, "create container '%s' with %s", t->id, k->path);
-	}
-	if (sub)
-		k->host->call_free(sub);
-	return r;
-}
-
-static int op_create(void *self, crio_call *call, const struct crio_runtime_create_args *args,
-		     struct crio_runtime_create_out *out, crio_err *err)
-{
-	struct kata *k = self;
-	auto_task struct task *t = NULL;
-	int64_t limit =
-	    args->timeout_ns > 0 ? args->timeout_ns : k->host->opt_int(k->in, "create_timeout") * NSEC_PER_MSEC;
-	int r;
-
-	if (!id_is_good(args->id) || !path_is_good(args->bundle) || (*args->log_path && !path_is_good(args->log_path)))
-		return k->host->fail(err, CRIO_E_INVALID,
-				     "create container '%.140s': bad id, bundle '%s' or log path '%s'", str0(args->id),
-				     str0(args->bundle), str0(args->log_path));
-	t = task_new(k, args->id, args->bundle, args->log_path);
-	if (!t)
-		return k->host->fail(err, CRIO_E_NOMEM, "create container '%s': no memory", args->id);
-	t->terminal = args->terminal;
-	t->log_size_max = args->log_size_max;
-	r = create_task(t, call, limit, args->stdin_open, &args->rootfs, err);
-	if (r < 0)
-		return r;
-	out->pid = t->pid;
-	out->start_time = t->start == UINT64_MAX ? 0 : t->start;
-	out->monitor_pid = t->shim_pid;
-	out->monitor_start_time = t->shim_start;
-	return 0;
-}
 
 static int start(struct task *t, crio_call *call, crio_err *err)
 {
@@ -193,7 +24,7 @@ static int start(struct task *t, crio_call *call, crio_err *err)
 	pthread_mutex_unlock(&k->mu);
 	if (r)
 		return k->host->fail(err, CRIO_E_PRECONDITION, "start container '%s': it was started already", t->id);
-	r = id_call(t, call, "Start", NULL, err);
+	r = task_call(t, call, "Start", NULL, err);
 	if (r < 0) {
 		pthread_mutex_lock(&k->mu);
 		t->started = false;
@@ -218,10 +49,14 @@ static int op_del(void *self, crio_call *call, const struct crio_runtime_id_args
 {
 	struct kata *k = self;
 	auto_task struct task *t = NULL;
+	int r;
 
 	(void)out;
 	if (!id_is_good(args->id))
 		return k->host->fail(err, CRIO_E_INVALID, "delete container: bad id '%.140s'", str0(args->id));
+	r = making_settle(k, call, args->id, err);
+	if (r < 0)
+		return k->host->wrap(err, "delete container '%s'", args->id);
 	t = task_get(k, args->id);
 	if (t && !args->force && !task_exited(t) && t->started)
 		return k->host->fail(err, CRIO_E_PRECONDITION,
@@ -230,9 +65,7 @@ static int op_del(void *self, crio_call *call, const struct crio_runtime_id_args
 		t = task_from_record(k, call, args->id);
 	if (!t)
 		return 0;
-	shim_forget(t, call);
-	task_drop(t);
-	remove_traces(t, call);
+	task_undo(t, call);
 	return 0;
 }
 
@@ -297,7 +130,7 @@ static int state_of(struct task *t, crio_call *call, struct crio_runtime_state_o
 	out->exit_code = -1;
 	if (!task_exited(t)) {
 		why = k->host->err_new();
-		e = id_call(t, call, "State", &r, why);
+		e = task_call(t, call, "State", &r, why);
 		if (e < 0 && !task_exited(t)) {
 			(void)err_give(k->host, why, err, e);
 			return k->host->wrap(err, "state of container '%s'", t->id);
@@ -343,17 +176,9 @@ static int op_state(void *self, crio_call *call, const struct crio_runtime_id_ar
 static struct task *task_from_bundle(struct kata *k, const struct crio_runtime_reconnect_args *a)
 {
 	struct task *t = path_is_good(a->bundle) ? task_new(k, a->id, a->bundle, "") : NULL;
-	auto_free char *path = t ? fmt("%s/address", t->bundle) : NULL,
-		       *text = path ? file_read(path, 512, NULL) : NULL;
 
-	if (!t)
-		return NULL;
-	if (text) {
-		tidy(text);
-		free(t->address);
-		t->address = text;
-		text = NULL;
-	}
+	if (t)
+		task_address_from_bundle(t);
 	return t;
 }
 
@@ -446,7 +271,7 @@ static int simple(struct kata *k, crio_call *call, const char *id, const char *m
 		return r;
 	if (task_exited(t))
 		return k->host->fail(err, CRIO_E_PRECONDITION, "%s container '%s': it has ended", method, t->id);
-	r = id_call(t, call, method, NULL, err);
+	r = task_call(t, call, method, NULL, err);
 	return r < 0 ? k->host->wrap(err, "container '%s'", t->id) : 0;
 }
 
@@ -539,6 +364,7 @@ static void kata_close(void *self)
 	struct kata *k = self;
 
 	kata_exec_close_all(k);
+	makings_end(k);
 	while (k->tasks) {
 		struct task *t = k->tasks;
 
@@ -547,6 +373,7 @@ static void kata_close(void *self)
 		task_unref(t);
 	}
 	streams_close(k);
+	close_fd(k->closing_fd);
 	pthread_mutex_destroy(&k->mu);
 	free(k->path);
 	free(k->fifo_root);
@@ -565,12 +392,15 @@ static int kata_open(const struct crio_host *host, crio_instance *in, crio_call 
 		return host->fail(err, CRIO_E_NOMEM, "no memory");
 	(void)pthread_mutex_init(&k->mu, NULL);
 	k->host = host;
+	k->closing_fd = eventfd(0, EFD_CLOEXEC);
 	k->in = in;
 	k->path = find_program(path);
 	if (!k->path)
 		k->path = strdup(path);
 	k->fifo_root = fmt("%s/crio/fifo", *root ? root : "/run");
-	if (!k->path || !k->fifo_root)
+	if (k->closing_fd < 0)
+		r = host->fail(err, CRIO_E_EXHAUSTED, "eventfd: %s", strerror(errno));
+	else if (!k->path || !k->fifo_root)
 		r = host->fail(err, CRIO_E_NOMEM, "no memory");
 	else if (!path_is_good(k->fifo_root))
 		r = host->fail(err, CRIO_E_INVALID, "option root: '%s' is not an absolute path", root);
@@ -618,7 +448,7 @@ static int kata_check(void *self, crio_call *call, crio_err *err)
 }
 
 static const struct crio_runtime_ops ops = {
-    .create = op_create,
+    .create = kata_create,
     .start = op_start,
     .kill = op_kill,
     .del = op_del,

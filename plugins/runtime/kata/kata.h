@@ -76,6 +76,7 @@ struct task {
 };
 
 struct exec;
+struct making;
 
 struct kata {
 	const struct crio_host *host;
@@ -85,6 +86,8 @@ struct kata {
 	pthread_mutex_t mu;
 	struct task *tasks; /* mu */
 	struct exec *execs; /* mu */
+	struct making *makings; /* mu */
+	int closing_fd;	     /* readable once the instance closes */
 	uint64_t seq;	    /* mu */
 	char *version;	    /* mu */
 	struct streams *streams;
@@ -92,6 +95,8 @@ struct kata {
 
 /* ---- task.c: the table, the fifos, the exit */
 struct task *task_get(struct kata *k, const char *id);
+struct task *task_find(struct kata *k, const char *id); /* with mu held, and no reference */
+void task_enter(struct task *t);			/* into the table; with mu held */
 void task_unref(struct task *t);
 static inline void task_unrefp(struct task **t)
 {
@@ -115,6 +120,22 @@ int task_record(struct task *t, crio_call *call, crio_err *err);
 /* Fills a new task from its record; false: there is none or it is faulty. */
 struct task *task_from_record(struct kata *k, crio_call *call, const char *id);
 int64_t timestamp_ns(const uint8_t *p, size_t n, unsigned field); /* google.protobuf.Timestamp */
+
+/* What the shim wrote there when it began; leaves what is known when there is nothing. */
+void task_address_from_bundle(struct task *t);
+/* A request that names the container and nothing else. */
+int task_call(struct task *t, crio_call *call, const char *method, struct reply *ret, crio_err *err);
+
+/* ---- create.c: the making of a container, which ends whole or undone whatever becomes of the call */
+int kata_create(void *self, crio_call *call, const struct crio_runtime_create_args *args,
+		struct crio_runtime_create_out *out, crio_err *err);
+/* Waits until no create of that id is going on that its caller has left. */
+int making_settle(struct kata *k, crio_call *call, const char *id, crio_err *err);
+/* Ends the waits of those that are left, and waits for them. */
+void makings_end(struct kata *k);
+/* Kills and deletes the task on the shim's side, and the shim when that was its last; drops it and its files here. Best
+ * effort, also when the call is over. */
+void task_undo(struct task *t, crio_call *call);
 
 /* ---- shim.c: the shim program */
 int shim_start(struct kata *k, crio_call *call, struct task *t, crio_err *err);

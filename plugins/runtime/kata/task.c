@@ -48,7 +48,7 @@ void task_unref(struct task *t)
 	free(t);
 }
 
-static struct task *find(struct kata *k, const char *id)
+struct task *task_find(struct kata *k, const char *id)
 {
 	struct task *t = k->tasks;
 
@@ -62,11 +62,18 @@ struct task *task_get(struct kata *k, const char *id)
 	struct task *t;
 
 	pthread_mutex_lock(&k->mu);
-	t = find(k, str0(id));
+	t = task_find(k, str0(id));
 	if (t)
 		t->refs++;
 	pthread_mutex_unlock(&k->mu);
 	return t;
+}
+
+void task_enter(struct task *t)
+{
+	t->refs++;
+	t->next = t->k->tasks;
+	t->k->tasks = t;
 }
 
 bool task_add(struct task *t)
@@ -75,12 +82,9 @@ bool task_add(struct task *t)
 	bool ok;
 
 	pthread_mutex_lock(&k->mu);
-	ok = !find(k, t->id);
-	if (ok) {
-		t->refs++;
-		t->next = k->tasks;
-		k->tasks = t;
-	}
+	ok = !task_find(k, t->id);
+	if (ok)
+		task_enter(t);
 	pthread_mutex_unlock(&k->mu);
 	return ok;
 }
@@ -117,6 +121,26 @@ int task_need(struct kata *k, const char *id, struct task **ret, crio_err *err)
 		return k->host->fail(err, CRIO_E_NOT_FOUND, "container '%s' is not one of runtime handler '%s'",
 				     str0(id), k->host->instance_name(k->in));
 	return 0;
+}
+
+int task_call(struct task *t, crio_call *call, const char *method, struct reply *ret, crio_err *err)
+{
+	struct pb q = {0};
+
+	pb_str(&q, 1, t->id);
+	return ttrpc_call(t->k, call, t->address, method, &q, ret, err);
+}
+
+void task_address_from_bundle(struct task *t)
+{
+	auto_free char *path = fmt("%s/address", t->bundle);
+	char *text = path ? file_read(path, 512, NULL) : NULL;
+
+	if (!text)
+		return;
+	tidy(text);
+	free(t->address);
+	t->address = text;
 }
 
 /* ---- fifos: <root>/crio/fifo/<id>/[<exec>-]<stream> */
