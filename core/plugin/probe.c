@@ -107,6 +107,10 @@ static int try_plugin(struct plugins *p, enum crio_kind kind, const char *name, 
 
 int probe_main(const char *kind_name, const char *path, const char *tmp)
 {
+	/* A crash must show as what it is, whatever handler a library (a sanitizer's, say) has put there. */
+	static const int crashes[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT };
+	for (size_t i = 0; i < ARRAY_SIZE(crashes); i++)
+		(void)signal(crashes[i], SIG_DFL);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody removes what it would make after its parent's end */
 	enum crio_kind kind = CRIO_KIND_RUNTIME;

@@ -49,7 +49,7 @@ since() { tail -n "+$((MARK + 1))" "$NODE/crio.log" | grep -qF -- "$1"; }
 	grep -q '^CRIO_MODULE_DIR = /usr/lib/crio/plugins/network$' config.mk
 	make -s; [ -f veth.so ]
 	# Another ABI, and no SDK at all, are told.
-	sed -i 's/CRIO_CHECK_SDK(\[0.1\])/CRIO_CHECK_SDK([0.2])/' configure.ac; autoconf
+	sed -i 's/CRIO_CHECK_SDK(\[0.1\])/CRIO_CHECK_SDK([0.2])/' configure.ac; autoconf -f # its cache tells time in seconds
 	run ./configure -q; [ "$status" != 0 ]; [[ $output == *"the SDK has ABI 0.1, 0.2 is needed"* ]]
 	run env PKG_CONFIG_LIBDIR=/nonexistent ./configure -q; [ "$status" != 0 ]; [[ $output == *"pkg-config does not know crio-plugin"* ]]
 }
