@@ -122,6 +122,11 @@ static void start_host(void)
 	ground.call = call_new("test", CALL_NO_DEADLINE);
 }
 
+const char *ground_driver(const char *program)
+{
+	return str_ends(program, "btrfs") ? "btrfs" : "overlay";
+}
+
 void ground_enter(const char *driver)
 {
 	static const char *const dirs[] = {"plugins/storage", "state", "run"};
@@ -133,6 +138,7 @@ void ground_enter(const char *driver)
 	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		DIE("make mounts private: %s\n", strerror(errno));
 	ground.driver = driver;
+	ground.overlay = str_eq(driver, "overlay");
 	if (!test_tmp_in(ground.dir, "/var/tmp", "store"))
 		DIE("mkdtemp: %s\n", strerror(errno));
 	if (str_eq(driver, "btrfs") &&
@@ -153,6 +159,7 @@ void ground_enter(const char *driver)
 void ground_share(const char *driver, const char *dir)
 {
 	ground.driver = driver;
+	ground.overlay = str_eq(driver, "overlay");
 	(void)snprintf(ground.dir, sizeof(ground.dir), "%s", dir);
 	start_host();
 }

@@ -29,13 +29,17 @@
 struct ground {
 	char dir[TEST_TMP_N];
 	const char *driver;
+	bool overlay; /* the driver is that */
 	struct loop *loop;
 	struct workers *workers;
 	struct plugins *plugins;
 	crio_call *call; /* without deadline */
 };
 extern struct ground ground;
+#define CALL ground.call
 
+/* The driver that a test program's name ends in. */
+const char *ground_driver(const char *program);
 /* Before any thread. driver: "overlay", or "btrfs" (then dir is a btrfs on a loop device). */
 void ground_enter(const char *driver);
 /* A second program on the directory of one that did. */

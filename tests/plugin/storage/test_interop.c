@@ -9,7 +9,6 @@
 #include "core/unpack/assemble.h"
 #include "core/unpack/unpack.h"
 
-#define CALL ground.call
 #define PODMAN "podman --cgroup-manager=cgroupfs --events-backend=none --tmpdir $D/lib"
 
 /* An image of two layers, the second with a whiteout. */
