@@ -76,6 +76,25 @@ raw() { local out; cat >"$NODE/raw"; if out=$(raw_file "$1" "$NODE/raw" 2>&1); t
 	evil_oci ok; c=$(run_ctr "$p" o1 c1); [ "$(exec_ctr "$c" hostname)" = o1 ]
 }
 
+@test "a runtime that says more in create than a pipe holds fails or succeeds for its own reason, at once" {
+	p=$(run_pod o1 . evil); local n f; n=$(base)
+	for f in . '.tty=true'; do
+		evil_oci "create talk-fail"; SECONDS=0
+		if out=$(create_ctr "$p" o1 c1 "$f" 2>&1); then echo "it succeeded" >&2; return 1; fi
+		[[ $out == *"container create failed: first words "*" bytes left out) "*"150000 last words"* ]] || { echo "$out" >&2; return 1; }
+		[ ${#out} -lt 4000 ]; [ $SECONDS -lt 10 ]
+		node_wait 5 eval 'diff <(echo "$n") <(base)' || diff <(echo "$n") <(base)
+		evil_oci "create talk-on"; SECONDS=0; c=$(run_ctr "$p" o1 c1 "$f"); [ $SECONDS -lt 10 ]
+		[ "$(exec_ctr "$c" hostname)" = o1 ]; log_has "its runtime wrote [0-9]* bytes of errors"; rm_ctr "$c"
+		evil_oci "create talk-out"; c=$(run_ctr "$p" o1 c1 "$f"); rm_ctr "$c"
+		node_wait 5 eval 'diff <(echo "$n") <(base)' || diff <(echo "$n") <(base)
+	done
+	# One that never stops ends at the time-out.
+	evil_oci "create talk-ever"; SECONDS=0; run create_ctr "$p" o1 c1
+	[ "$status" != 0 ]; [[ $output == *DeadlineExceeded* || $output == *"timed out"* ]]; [ $SECONDS -ge 25 ]; [ $SECONDS -lt 45 ]
+	evil_oci ok; node_wait 5 eval 'diff <(echo "$n") <(base)' || diff <(echo "$n") <(base)
+}
+
 @test "a runtime that hangs in create: others go on, the create ends at its time-out" {
 	p=$(run_pod o1 . evil); evil_oci "create hang"; n=$(base)
 	( create_ctr "$p" o1 c1 >"$NODE/hang.out" 2>&1 || true ) & bg=$!

@@ -14,6 +14,9 @@
 #include <sys/stat.h>
 
 #include "oci.h"
+#include "spill.h"
+
+#define REPORT_MAX (64u << 10) /* conmon gives 8 KiB of the runtime's words, six bytes for each at worst */
 
 struct creation {
 	struct oci *o;
@@ -25,6 +28,7 @@ struct creation {
 	int pidfd; /* of the first process */
 	pid_t pid;
 	bool spawned;
+	struct spill spill;
 	int64_t end_ns;
 };
 
@@ -199,6 +203,39 @@ static char *conmon_words(struct creation *k)
 	return text;
 }
 
+static int read_pidfile(struct ctr *c, const char *name, pid_t *ret)
+{
+	auto_free char *path = fmt("%s/%s", c->bundle, name), *text = path ? file_read(path, 32, NULL) : NULL;
+	int64_t pid;
+
+	if (!text || !parse_i64(text, 2, INT32_MAX, &pid))
+		return -1;
+	*ret = (pid_t)pid;
+	return 0;
+}
+
+/* Waits for something on the sync pipe, and sees to it that the runtime does not wait for somebody to read what it says. */
+static int wait_report(struct creation *k, crio_call *call, crio_err *err)
+{
+	const struct crio_host *h = k->o->host;
+	const char *what = "wait for conmon and the runtime";
+
+	for (;;) {
+		pid_t conmon = 0;
+		(void)read_pidfile(k->c, "conmon-pidfile", &conmon);
+		int64_t next = spill_look(&k->spill, conmon), left = k->end_ns - mono_ns();
+		int r;
+
+		if (left <= next || h->deadline_ns(call) - h->now_ns() <= next)
+			return call_wait(h, call, k->sync, POLLIN, left > 0 ? left : 0, what, err);
+		r = call_wait(h, call, k->sync, POLLIN, next, what, NULL);
+		if (r >= 0)
+			return 0;
+		if (r != CRIO_E_DEADLINE)
+			return call_wait(h, call, k->sync, POLLIN, 0, what, err);
+	}
+}
+
 /* Reads the one line from the sync pipe. */
 static int read_report(struct creation *k, crio_call *call, char *line, size_t size, crio_err *err)
 {
@@ -206,10 +243,8 @@ static int read_report(struct creation *k, crio_call *call, char *line, size_t s
 	size_t n = 0;
 
 	for (;;) {
-		int64_t left = k->end_ns - mono_ns();
 		ssize_t got;
-		int r = call_wait(o->host, call, k->sync, POLLIN, left > 0 ? left : 0,
-				  "wait for conmon and the runtime", err);
+		int r = wait_report(k, call, err);
 
 		if (r < 0)
 			return r;
@@ -244,21 +279,17 @@ static int parse_report(struct creation *k, char *line, crio_err *err)
 		tidy(message);
 	if (!json_find_int(line, "pid", &pid) || pid > INT32_MAX)
 		return o->host->fail(err, CRIO_E_CORRUPT, "conmon's report is not what it should be: %.200s", line);
-	if (pid <= 0)
+	if (pid <= 0) {
+		auto_free char *more = spill_message(&k->spill, message);
+		const char *text = more ? more : str0(message);
+
 		return o->host->fail(err, CRIO_E_INTERNAL, "container create failed: %.*s", MESSAGE_MAX,
-				     message && *message ? message : "the runtime gave no reason");
+				     *text ? text : "the runtime gave no reason");
+	}
+	if (k->spill.taken)
+		o->host->log(o->in, CRIO_LOG_WARN, "container %s: its runtime wrote %llu bytes of errors and created it: %.200s",
+			     k->c->id, (unsigned long long)k->spill.taken, k->spill.head);
 	k->c->pid = (pid_t)pid;
-	return 0;
-}
-
-static int read_pidfile(struct ctr *c, const char *name, pid_t *ret)
-{
-	auto_free char *path = fmt("%s/%s", c->bundle, name), *text = path ? file_read(path, 32, NULL) : NULL;
-	int64_t pid;
-
-	if (!text || !parse_i64(text, 2, INT32_MAX, &pid))
-		return -1;
-	*ret = (pid_t)pid;
 	return 0;
 }
 
@@ -383,10 +414,12 @@ static void undo(struct creation *k, crio_call *call)
 
 static int create(struct creation *k, crio_call *call, const char *monitor_cgroup, crio_err *err)
 {
-	char line[MESSAGE_MAX * 4];
+	auto_free char *line = malloc(REPORT_MAX);
 	struct ctr *c = k->c;
 	int r;
 
+	if (!line)
+		return k->o->host->fail(err, CRIO_E_NOMEM, "no memory");
 	r = ctr_record(c, call, err);
 	if (r < 0)
 		return r;
@@ -400,7 +433,7 @@ static int create(struct creation *k, crio_call *call, const char *monitor_cgrou
 	if (r >= 0)
 		r = conmon_spawn(k, call, monitor_cgroup, err);
 	if (r >= 0)
-		r = read_report(k, call, line, sizeof(line), err);
+		r = read_report(k, call, line, REPORT_MAX, err);
 	if (r >= 0)
 		r = parse_report(k, line, err);
 	if (r >= 0)
@@ -417,7 +450,7 @@ int conmon_create(void *self, crio_call *call, const struct crio_runtime_create_
 	const char *monitor_cgroup =
 	    *str0(args->monitor_cgroup) ? args->monitor_cgroup : str0(o->host->opt_str(o->in, "monitor_cgroup"));
 	auto_ctr struct ctr *c = NULL;
-	struct creation k = {.o = o, .args = args, .sync = -1, .start = -1, .said = -1, .pidfd = -1};
+	struct creation k = {.o = o, .args = args, .sync = -1, .start = -1, .said = -1, .pidfd = -1, .spill = SPILL_INIT};
 	int64_t limit =
 	    args->timeout_ns > 0 ? args->timeout_ns : o->host->opt_int(o->in, "create_timeout") * NSEC_PER_MSEC;
 	int r = check_args(o, args, monitor_cgroup, err);
@@ -455,5 +488,6 @@ int conmon_create(void *self, crio_call *call, const struct crio_runtime_create_
 	close_fd(k.start);
 	close_fd(k.said);
 	close_fd(k.pidfd);
+	spill_release(&k.spill);
 	return r;
 }
