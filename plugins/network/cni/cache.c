@@ -61,6 +61,33 @@ static int write_all(struct cni *c, int fd, const char *p, size_t n, crio_err *e
 	return 0;
 }
 
+/* ".crio.<pid>.<n>" of a process that is no more, as a crash in `replace` leaves it. */
+static bool is_leftover(const char *name)
+{
+	char path[64], *end;
+	unsigned long pid;
+
+	if (strncmp(name, ".crio.", 6) != 0 || name[6] < '1' || name[6] > '9')
+		return false;
+	pid = strtoul(name + 6, &end, 10);
+	(void)snprintf(path, sizeof(path), "/proc/%lu", pid);
+	return *end == '.' && access(path, F_OK) < 0 && errno == ENOENT;
+}
+
+void cni_cache_sweep(struct cni *c, crio_call *call)
+{
+	int fd = dir_open(c, call, false, NULL);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!d && fd >= 0)
+		(void)close(fd);
+	for (struct dirent *e; d && (e = readdir(d));)
+		if (is_leftover(e->d_name))
+			(void)unlinkat(dirfd(d), e->d_name, 0);
+	if (d)
+		(void)closedir(d);
+}
+
 static int replace(struct cni *c, crio_call *call, const char *name, const char *text, crio_err *err)
 {
 	static _Atomic unsigned seq;

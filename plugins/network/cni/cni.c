@@ -494,6 +494,7 @@ static int cni_open(const struct crio_host *host, crio_instance *in, crio_call *
 		make_dirs(c->conf_dir);
 		for (size_t i = 0; i < c->n_bin_dirs; i++)
 			make_dirs(c->bin_dirs[i]);
+		cni_cache_sweep(c, call);
 		r = cni_watch_start(c, call, err);
 	}
 	if (r < 0) {

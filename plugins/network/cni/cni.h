@@ -190,6 +190,8 @@ struct cached {
 };
 void cni_cached_release(struct cached *c);
 #define cleanup_cached __attribute__((cleanup(cni_cached_release)))
+/* Removes what crashed processes have begun to write. */
+void cni_cache_sweep(struct cni *c, crio_call *call);
 int cni_cache_write(struct cni *c, crio_call *call, const struct list *l, const struct attach *at,
 		    struct json_object *result, crio_err *err);
 /* The attachment of id and ifname, of whichever network. NOT_FOUND. */

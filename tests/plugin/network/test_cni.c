@@ -679,8 +679,15 @@ static void garbage(void **state)
 	    sh("sed -e 's/K8S_POD_INFRA_CONTAINER_ID/X/; s/\"containerId\":\"stale\"/\"containerId\":\"podman\"/' "
 	       "$D/cache/results/x-stale-eth0 > $D/cache/results/x-podman-eth0"),
 	    0);
+	/* Begun by a process that was killed, and by one that lives. */
+	char mine[64];
+	(void)snprintf(mine, sizeof(mine), "cache/results/.crio.%d.77", (int)getpid());
+	put("{", 0600, "cache/results/.crio.999999999.1");
+	put("{", 0600, "%s", mine);
 	inst_close(&inst); /* the daemon starts anew */
 	inst_open(&inst, "cni", NULL);
+	assert_false(there("cache/results/.crio.999999999.1"));
+	assert_true(there("%s", mine));
 	inst_await(&inst, true, "");
 	pod_make(&n, "new");
 	assert_int_equal(add(&n, NULL, 20 * SEC, &err), 0); /* since the list was made */
