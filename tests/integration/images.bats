@@ -157,6 +157,46 @@ in_image() {
 	[ "$(images_json)" = '[]' ]
 }
 
+# token_registry: the one that demands tokens; $TOK is its address, $TOKLOG what each of its three hosts was asked.
+token_registry() {
+	export TOKLOG=$NODE/token.log TOK; : >"$TOKLOG"; rm -f "$NODE/token.in" "$NODE/token.ports"; mkfifo "$NODE/token.in"
+	python3 "$FIXTURES/token-registry.py" "$MADE" "$TOKLOG" <"$NODE/token.in" >"$NODE/token.ports" 3>&- & TOKPID=$!
+	exec 8>"$NODE/token.in"; node_wait 10 test -s "$NODE/token.ports"; TOK=127.0.0.1:$(cut -d' ' -f1 "$NODE/token.ports")
+	printf '[[registry]]\nlocation = "%s"\ninsecure = true\n' "$TOK" >"$NODE/etc/registries.d/60-token.conf"
+	crio_pid; kill -HUP "$CRIO_PID"; node_wait 10 token_insecure
+}
+token_insecure() { cri PullImage "{\"image\":{\"image\":\"$TOK/anon/busybox:up\"}}"; }
+token_end() { exec 8>&-; wait "$TOKPID" || true; rm -f "$NODE/etc/registries.d/60-token.conf"; kill -HUP "$CRIO_PID"; }
+asked() { grep -cE "$1" "$TOKLOG" || true; }
+@test "token authentication: right, wrong, no credentials, tokens that end, other hosts" {
+	local secret='{"username":"user","password":"secret"}'
+	token_registry; rmi "$TOK/anon/busybox:up"; [ "$(asked '^token .* basic')" = 0 ]
+	# Right, wrong and none.
+	: >"$TOKLOG"; [ "$(pull_as "$TOK/priv/twolayer:1" "$secret")" = "$(layout_id twolayer)" ]
+	[ "$(asked '^token GET /token\?account=user&service=test&scope=repository%3Apriv%2Ftwolayer%3Apull basic')" = 1 ] || { cat "$TOKLOG"; false; }
+	# The password goes to the token service alone, and one token does for the whole pull.
+	[ "$(asked '^(registry|other) .* basic')" = 0 ]; [ "$(asked '^registry .*/(manifests|blobs)/.* bearer')" -ge 4 ]
+	rmi "$TOK/priv/twolayer:1"; : >"$TOKLOG"
+	run pull_as "$TOK/priv/twolayer:1" '{"username":"user","password":"wrong-one"}'
+	[ "$status" = 16 ]; [[ $output == *Unauthenticated*"incorrect username or password"* && $output != *wrong-one* ]]; [ "$(asked '^token')" -le 2 ]
+	fails Unauthenticated "" PullImage "{\"image\":{\"image\":\"$TOK/priv/twolayer:1\"}}"
+	run pull_as "$TOK/anon/twolayer:1" '{"username":"user","password":"wrong-one"}'; [ "$status" = 16 ]
+	[ "$(images_json)" = '[]' ]
+	# A token that ends in the middle of a pull is replaced.
+	: >"$TOKLOG"; [ "$(pull "$TOK/short/many:1")" = "$(layout_id many)" ]; [ "$(asked '^token')" -ge 2 ]; [ "$(asked ' basic')" = 0 ]
+	rmi "$TOK/short/many:1"
+	# What a token service or a blob's address leads to on another host gets neither the password nor the token.
+	: >"$TOKLOG"; run pull_as "$TOK/moved/busybox:1" "$secret"
+	[ "$status" != 0 ]; [ "$(asked '^token .* basic')" -ge 1 ]; [ "$(asked '^other')" -ge 1 ]; [ "$(asked '^other .* (basic|bearer)')" = 0 ]
+	: >"$TOKLOG"; [ "$(pull_as "$TOK/elsewhere/busybox:1" "$secret")" = "$(layout_id busybox)" ]
+	[ "$(asked '^other GET /blob/')" -ge 2 ]; [ "$(asked '^other .* (basic|bearer)')" = 0 ]; rmi "$TOK/elsewhere/busybox:1"
+	# Not when it asks for them, either.
+	: >"$TOKLOG"; run pull_as "$TOK/elsewhere/twolayer:1" "$secret"; [ "$status" != 0 ]
+	[ "$(asked '^other GET /blob/')" -ge 1 ]; [ "$(asked '^other .*/token')" = 0 ]; [ "$(asked '^other .* (basic|bearer)')" = 0 ]
+	if grep -qF -e wrong-one -e "$(printf user:secret | base64)" "$NODE/crio.log"; then false; fi
+	token_end
+}
+
 @test "TLS: an authority of certs.d is needed and enough" {
 	fails Unavailable certificate PullImage "{\"image\":{\"image\":\"$TLS/secure:1\"}}"
 	cp "$NODE/tls/ca.crt" "/etc/containers/certs.d/$TLS/ca.crt"
