@@ -88,6 +88,7 @@ pod_man() { podman --root "$NODE/root" --runroot "$NODE/run/storage" --tmpdir "$
 STORE() { echo "containers-storage:[overlay@$NODE/root+$NODE/run/storage]$1"; }
 layer_records() { jq length "$NODE/root/overlay-layers/layers.json" 2>/dev/null || echo 0; }
 layer_trees() { find "$NODE/root/overlay" -mindepth 1 -maxdepth 1 -type d ! -name l 2>/dev/null | wc -l; }
+no_trees() { node_wait 10 eval '[ "$(layer_trees)" = 0 ]'; } # they are deleted in the background
 # in_image IMAGE COMMAND...: what the command prints in a container of the image.
 in_image() {
 	local i=$1 pod ctr; shift
@@ -231,7 +232,7 @@ asked() { grep -cE "$1" "$TOKLOG" || true; }
 	rmi "$REGISTRY/busybox:1"
 	[ "$(image "$id" 'repo_tags|join(" ")')" = "$REGISTRY/multi:amd" ]; [ "$(image "$REGISTRY/busybox:1")" = null ]
 	rmi "$REGISTRY/multi:amd"
-	[ "$(image "$id")" = null ]; [ "$(images_json)" = '[]' ]; [ "$(layer_records)" = 0 ]; [ "$(layer_trees)" = 0 ]
+	[ "$(image "$id")" = null ]; [ "$(images_json)" = '[]' ]; [ "$(layer_records)" = 0 ]; no_trees
 	pull "$REGISTRY/busybox:1" >/dev/null; pull "$REGISTRY/multi:amd" >/dev/null
 	pod=$(run_pod p1); ctr=$(run_ctr "$pod" p1 c1)
 	fails FailedPrecondition "image used by $ctr: image is in use by a container" RemoveImage "{\"image\":{\"image\":\"$id\"}}"
@@ -239,7 +240,7 @@ asked() { grep -cE "$1" "$TOKLOG" || true; }
 	fails FailedPrecondition "in use" RemoveImage "{\"image\":{\"image\":\"$REGISTRY/busybox:1\"}}"
 	[ "$(exec_ctr "$ctr" echo still)" = still ]
 	rm_pod "$pod"
-	rmi "$id"; [ "$(images_json)" = '[]' ]; [ "$(layer_records)" = 0 ]; [ "$(layer_trees)" = 0 ]
+	rmi "$id"; [ "$(images_json)" = '[]' ]; [ "$(layer_records)" = 0 ]; no_trees
 }
 
 # What find and du see of the images: trees of layers that are no container's, and the metadata. "BYTES INODES"
@@ -326,7 +327,7 @@ copied() {
 	blob=$NODE/registry/docker/registry/v2/blobs/sha256/${hex:0:2}/$hex/data
 	printf '\377\377' | dd of="$blob" bs=1 seek=150000 conv=notrunc status=none
 	fails DataLoss "$hex" PullImage "{\"image\":{\"image\":\"$REGISTRY/bad:1\"}}"
-	[ "$(images_json)" = '[]' ]; [ "$(layer_records)" = 0 ]; [ "$(layer_trees)" = 0 ]
+	[ "$(images_json)" = '[]' ]; [ "$(layer_records)" = 0 ]; no_trees
 	# Mended, it is pulled.
 	cp "$MADE/bad/blobs/sha256/$hex" "$blob"
 	pull "$REGISTRY/bad:1" >/dev/null

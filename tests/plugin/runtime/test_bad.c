@@ -35,7 +35,9 @@ static void one_create(const char *runtime, const char *monitor, int code, const
 		assert_int_equal(fs_write_path(m, monitor, strlen(monitor), 0755, FS_RUN, &err), 0);
 	rt =
 	    rt_new("oci", "path", runtime ? r : "/usr/bin/crun", "monitor_path", monitor ? m : "/usr/bin/conmon", NULL);
-	struct rt_ctr c = {.id = "bb01", .args = "[\"/bin/sleep\",\"4720\"]", .timeout_ns = LIMIT};
+	/* Those that end by themselves may take long on a busy machine. */
+	int64_t limit = code == CRIO_E_DEADLINE ? LIMIT : 30 * SEC;
+	struct rt_ctr c = {.id = "bb01", .args = "[\"/bin/sleep\",\"4720\"]", .timeout_ns = limit};
 	int64_t t = now_mono_ns();
 	int got = rt_create(rt, &c);
 	t = now_mono_ns() - t;
@@ -43,7 +45,7 @@ static void one_create(const char *runtime, const char *monitor, int code, const
 		fail_msg("%d: %s", got, err_text(&rt->err));
 	if (says && !strstr(err_text(&rt->err), says))
 		fail_msg("message: %s", err_text(&rt->err));
-	if (t > LIMIT + SLACK)
+	if (t > limit + SLACK)
 		fail_msg("took %.1f s", (double)t / 1e9);
 	for (const char *p = err_text(&rt->err); *p; p++)
 		assert_true((unsigned char)*p >= 0x20);
