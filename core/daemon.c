@@ -220,6 +220,12 @@ static void rescan_job(void *arg)
 	plugins_rescan(arg);
 }
 
+static void reload_job(void *arg)
+{
+	plugins_rescan(arg);
+	plugins_reload(arg);
+}
+
 static void reload(struct daemon *d)
 {
 	const struct conf *old = d->conf;
@@ -238,7 +244,7 @@ static void reload(struct daemon *d)
 	rpc_server_set_conf(d->rpc, now);
 	d->conf = now;
 	conf_unref(old);
-	(void)workers_run(d->workers, WORK_IMAGE, rescan_job, d->plugins, NULL);
+	(void)workers_run(d->workers, WORK_IMAGE, reload_job, d->plugins, NULL);
 	log_info("Configuration reload completed");
 	notify("READY=1");
 }

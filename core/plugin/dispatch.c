@@ -246,6 +246,20 @@ static void fly(void *arg)
 	flight_unref(f);
 }
 
+int plugin_inst_call_reload(struct plugin_inst *in, crio_call *call, crio_err *err)
+{
+	static const struct op_desc op = { .name = "reload", .class = CLASS_MAIN };
+	struct flight f = { .in = in, .op = &op };
+	int r = take_turn(in, &op, NULL, call, &f.obj, err);
+	if (r < 0)
+		return r;
+	cleanup_err crio_err why = ERR_INIT;
+	r = in->mod->desc.reload(in->self, call, &why);
+	r = mend(&f, r, &why);
+	give_turn(&f);
+	return r < 0 ? err_move(err, &why) : 0;
+}
+
 static void on_cancel(void *arg)
 {
 	struct flight *f = arg;

@@ -90,12 +90,13 @@ static int64_t h_deadline(crio_call *call)
 
 static const char *h_opt_str(crio_instance *i, const char *name)
 {
-	return kvs_get(&i->in->options, name);
+	cleanup_unlock pthread_mutex_t *l = lock(&i->in->lock);
+	return kvs_get(&i->in->options->kv, name);
 }
 
 static int64_t h_opt_int(crio_instance *i, const char *name)
 {
-	const char *v = kvs_get(&i->in->options, name);
+	const char *v = h_opt_str(i, name);
 	int64_t n = 0;
 	if (!v)
 		return 0;
@@ -110,14 +111,14 @@ static struct crio_strs h_opt_strs(crio_instance *i, const char *name)
 	struct plugin_inst *in = i->in;
 	struct crio_strs none = { NULL, 0 };
 	cleanup_unlock pthread_mutex_t *l = lock(&in->lock);
-	struct strv *v = map_get(in->opt_lists, name);
+	struct strv *v = map_get(in->options->lists, name);
 	if (v)
 		return strv_view(v);
-	const char *text = kvs_get(&in->options, name);
+	const char *text = kvs_get(&in->options->kv, name);
 	if (!str_set(text))
 		return none;
 	v = calloc(1, sizeof(*v));
-	if (!v || str_split(text, ',', v) < 0 || map_set(in->opt_lists, name, v) < 0) {
+	if (!v || str_split(text, ',', v) < 0 || map_set(in->options->lists, name, v) < 0) {
 		if (v)
 			strv_release(v);
 		free(v);

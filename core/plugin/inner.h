@@ -67,7 +67,7 @@ struct module {
 	char *refused;      /* reason; guarded by plugins.lock */
 	dev_t dev;          /* of the file that was looked at */
 	ino_t ino;
-	int64_t mtime_ns;
+	int64_t ctime_ns;     /* also changes with owner and mode, and when a file is moved */
 	off_t file_size;
 	lt_dlhandle handle;
 	struct crio_plugin desc; /* copied, zero beyond the plugin's own size */
@@ -82,6 +82,7 @@ struct plugins {
 	pthread_mutex_t lock;     /* modules' list and counts, instances */
 	struct module *modules;
 	struct plugin_inst *instances;
+	pthread_mutex_t reload_lock; /* one reload at a time; taken first */
 };
 
 /* Looks at the directories and adds what is new; no code is loaded. Called with load_lock. */
@@ -117,20 +118,29 @@ struct object {
 	struct object *next;
 };
 
+/* Options of an instance. They live until it is closed: an operation may have asked for a string just before a reload. */
+struct inst_options {
+	struct kvs kv;     /* canonical */
+	struct map *lists; /* name -> struct strv *, made when asked for; guarded by plugin_inst.lock */
+	struct inst_options *older;
+};
+struct inst_options *inst_options_new(void); /* NULL without memory */
+void inst_options_free(struct inst_options *o); /* with the older ones */
+
 struct plugin_inst {
 	struct crio_instance handle;
 	struct plugins *host;
 	struct module *mod;
 	char *name;
 	void *self;
+	struct kvs given;         /* settings of who opened it; they win over plugins.d */
 	_Atomic int refs;
 	int opening;              /* guarded by plugins.lock: 1 while its open runs */
 	pthread_mutex_t lock;     /* guards the rest */
 	pthread_cond_t changed;   /* an object became free */
 	struct object *objects;
 	int stuck;                /* abandoned threads */
-	struct kvs options;       /* canonical; replaced by reload only */
-	struct map *opt_lists;    /* name -> struct strv *, made when asked for */
+	struct inst_options *options; /* those in force; replaced by reload only */
 	plugin_event_fn listener;
 	void *listener_arg;
 	int ready;                /* last CRIO_EVENT_READY: -1 none yet */
@@ -139,6 +149,11 @@ struct plugin_inst {
 	struct op_stats stats[OP_COUNT];
 	struct plugin_inst *next; /* plugins.instances */
 };
+
+/* Takes a reference unless the last one is just going away. */
+bool plugin_inst_try_ref(struct plugin_inst *in);
+/* The plugin's own reload, in its turn. */
+int plugin_inst_call_reload(struct plugin_inst *in, crio_call *call, crio_err *err);
 
 #define STUCK_MAX 8
 

@@ -135,8 +135,8 @@ static void scan_kind(struct plugins *p, enum crio_kind kind)
 		struct stat st;
 		if (m && !m->loaded && lstat(path, &st) == 0 &&
 		    (st.st_ino != m->ino || st.st_dev != m->dev || st.st_size != m->file_size ||
-		     st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec != m->mtime_ns)) {
-			/* A refused file was replaced: it gets another chance. */
+		     st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec != m->ctime_ns)) {
+			/* A refused file was replaced, put back or mended: it gets another chance. */
 			(void)pthread_mutex_lock(&p->lock);
 			free(m->refused);
 			m->refused = NULL;
@@ -265,11 +265,13 @@ static int take_entry(struct module *m, crio_err *err)
 static int load_file(struct module *m, crio_err *err)
 {
 	struct stat st;
+	if (lstat(m->path, &st) < 0)
+		memset(&st, 0, sizeof(st)); /* when it is there again it is another one */
 	int r = loader_check_file(m->path, &st, err);
 	m->dev = st.st_dev;
 	m->ino = st.st_ino;
 	m->file_size = st.st_size;
-	m->mtime_ns = st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	m->ctime_ns = st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
 	if (r == 0)
 		r = elf_check(m->path, err);
 	if (r == 0 && m->host->args.probe_path)

@@ -30,6 +30,7 @@ int plugins_new(const struct plugins_args *args, struct plugins **ret, crio_err 
 	p->args.probe_path = args->probe_path ? strdup(args->probe_path) : NULL;
 	(void)pthread_mutex_init(&p->load_lock, NULL);
 	(void)pthread_mutex_init(&p->lock, NULL);
+	(void)pthread_mutex_init(&p->reload_lock, NULL);
 	int r = 0;
 	if (!p->args.dir || !p->args.options_dir || !p->args.state_dir || !p->args.run_dir ||
 	    (args->probe_path && !p->args.probe_path))
@@ -80,6 +81,7 @@ void plugins_free(struct plugins *p)
 		args_release(&p->args);
 		(void)pthread_mutex_destroy(&p->lock);
 		(void)pthread_mutex_destroy(&p->load_lock);
+		(void)pthread_mutex_destroy(&p->reload_lock);
 		free(p);
 	}
 }
@@ -113,6 +115,8 @@ static int load_by_name(struct plugins *p, enum crio_kind kind, const char *name
 			if (m->kind != kind || !str_eq(m->name, name))
 				continue;
 			*ret = m;
+			if (m->refused)
+				loader_scan(p); /* its file may have been put back or mended since */
 			return loader_load(m, err);
 		}
 		if (pass == 0)
@@ -142,15 +146,11 @@ static void inst_free(struct plugin_inst *in)
 {
 	size_t it = 0;
 	void *v;
-	while (in->opt_lists && map_next(in->opt_lists, &it, NULL, &v)) {
-		strv_release(v);
-		free(v);
-	}
-	map_free(in->opt_lists);
-	for (it = 0; in->metrics && map_next(in->metrics, &it, NULL, &v);)
+	while (in->metrics && map_next(in->metrics, &it, NULL, &v))
 		free(v);
 	map_free(in->metrics);
-	kvs_release(&in->options);
+	inst_options_free(in->options);
+	kvs_release(&in->given);
 	free(in->ready_reason);
 	free(in->ready_message);
 	free(in->name);
@@ -177,15 +177,15 @@ static int inst_new(struct plugins *p, struct module *m, const char *name, const
 	(void)pthread_cond_init(&in->changed, &ca);
 	(void)pthread_condattr_destroy(&ca);
 	in->name = strdup(name);
-	in->opt_lists = map_new();
+	in->options = inst_options_new();
 	in->metrics = map_new();
-	int r = in->name && in->opt_lists && in->metrics ? 0 : err_nomem(err);
+	int r = in->name && in->options && in->metrics && (!options || kvs_copy(&in->given, options) == 0) ? 0 : err_nomem(err);
 	cleanup_free char *where = path_fmt("%s plugin %s, instance '%s'", plugin_kind_name(m->kind), m->name, name);
 	if (r == 0 && !where)
 		r = err_nomem(err);
 	if (r == 0)
 		r = pluginopts_load(m->desc.options, m->desc.options_n, p->args.options_dir, plugin_kind_name(m->kind), m->name, where,
-				    options, &in->options, err);
+				    options, &in->options->kv, err);
 	if (r < 0) {
 		inst_free(in);
 		return r;
@@ -202,8 +202,7 @@ static struct plugin_inst *find_inst(struct plugins *p, const struct module *m, 
 	return NULL;
 }
 
-/* Takes a reference unless the last one is just going away. */
-static bool try_ref(struct plugin_inst *in)
+bool plugin_inst_try_ref(struct plugin_inst *in)
 {
 	int n = atomic_load(&in->refs);
 	while (n > 0)
@@ -223,7 +222,7 @@ int plugins_open(struct plugins *p, crio_call *call, enum crio_kind kind, const 
 	cleanup_unlock pthread_mutex_t *opening = lock(&p->load_lock);
 	(void)pthread_mutex_lock(&p->lock);
 	struct plugin_inst *in = find_inst(p, m, instance);
-	bool have = in && try_ref(in);
+	bool have = in && plugin_inst_try_ref(in);
 	(void)pthread_mutex_unlock(&p->lock);
 	if (have) {
 		*ret = in;

@@ -37,6 +37,9 @@ int plugins_new(const struct plugins_args *args, struct plugins **ret, crio_err 
 void plugins_free(struct plugins *p);
 /* Loads files that have appeared since. Loaded code is never replaced. */
 void plugins_rescan(struct plugins *p);
+/* Reads plugins.d again for every open instance: reloadable options change, and plugins that have a reload operation are told. What
+ * fails is logged, and that instance keeps its options. Takes as long as the plugins do. */
+void plugins_reload(struct plugins *p);
 
 /* Opens an instance of plugin `name`, or references the one that is open under this (kind, name, instance). `options` win over
  * plugins.d and defaults; may be NULL. NOT_FOUND names the plugins that are there, or repeats why the file was refused. */

@@ -176,6 +176,28 @@ bad() {
 	find "$DIR/network" \( -name '*.so' -o -name '.*' -type f \) ! -name cni.so ! -name hostnetwork.so ! -name veth.so -delete
 }
 
+@test "plugins.d is read again on SIGHUP, and a plugin's file that is put back or mended works at once" {
+	crio_cmd plugins list --json | jq -e '.[]|select(.name=="overlay")' >/dev/null
+	volatile() { exec_ctr "$1" cat /proc/mounts | grep -q '^overlay / .*volatile'; }
+	p=$(run_pod h1); c=$(run_ctr "$p" h1 c1); volatile "$c"
+	new_log; echo 'volatile = false' >"$NODE/etc/plugins.d/storage-overlay.conf"; hup
+	node_wait 5 since "Reloaded the options of storage plugin overlay"
+	d=$(run_ctr "$p" h1 d1); not volatile "$d"; volatile "$c"
+	# What cannot be read, or takes effect later only, is said, and the rest goes on.
+	new_log; echo 'colour = "red"' >"$NODE/etc/plugins.d/storage-overlay.conf"; hup; node_wait 5 since "its options are not reloaded"
+	rm "$NODE/etc/plugins.d/storage-overlay.conf"; new_log; hup; node_wait 5 since "Reloaded the options of storage plugin overlay"
+	rm_pod "$p"; crio_stop
+	bad sample GOOD; cat >"$NODE/etc/conf.d/62-sample.conf" <<-EOT
+	[crio.runtime.runtimes.sampled]
+	runtime_path = "/usr/bin/crun"
+	network_plugin = "sample"
+	EOT
+	chmod 0777 "$DIR/network/sample.so"; crio_start
+	fails FailedPrecondition "can be written by others" RunPodSandbox "{\"config\":$(pod_json h2),\"runtime_handler\":\"sampled\"}"
+	chmod 0755 "$DIR/network/sample.so"; p=$(run_pod h2 . sampled); rm_pod "$p"
+	rm -f "$NODE/etc/conf.d/62-sample.conf" "$DIR/network/sample.so"; crio_stop; crio_start
+}
+
 @test "list and describe, for people and as JSON" {
 	crio_cmd plugins list >"$NODE/list.txt"
 	head -1 "$NODE/list.txt" | grep -q '^KIND  *NAME  *VERSION  *SUMMARY$'

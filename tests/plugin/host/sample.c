@@ -17,6 +17,7 @@
 struct self {
 	const struct crio_host *host;
 	crio_instance *in;
+	int reloads;
 };
 
 static int s_open(const struct crio_host *host, crio_instance *in, crio_call *call, void **self, crio_err *err)
@@ -51,6 +52,16 @@ static int s_check(void *self, crio_call *call, crio_err *err)
 		return CRIO_E_INTERNAL;
 	abort();
 #endif
+	return 0;
+}
+
+static int s_reload(void *self, crio_call *call, crio_err *err)
+{
+	struct self *s = self;
+	(void)call;
+	s->reloads++;
+	if (!strcmp(s->host->opt_str(s->in, "second"), "no"))
+		return s->host->fail(err, CRIO_E_INVALID, "'no' is not an address");
 	return 0;
 }
 
@@ -128,7 +139,7 @@ static int s_status(void *self, crio_call *call, const struct crio_network_no_ar
 static const struct crio_network_ops ops = { .setup = s_setup, .teardown = s_teardown, .status = s_status };
 
 static const struct crio_option options[] = {
-	{ sizeof(struct crio_option), CRIO_OPT_STR, "second", "fd00::1", "the second address", 0, 0, 0, 0 },
+	{ sizeof(struct crio_option), CRIO_OPT_STR, "second", "fd00::1", "the second address", 0, 0, CRIO_OPT_RELOADABLE, 0 },
 	{ sizeof(struct crio_option), CRIO_OPT_INT, "count", "3", "a number", 1, 10, 0, 0 },
 };
 
@@ -179,6 +190,7 @@ static const struct crio_plugin desc = {
 	.open = s_open,
 	.close = s_close,
 	.check = s_check,
+	.reload = s_reload,
 };
 
 #define ENTRY2(n) n##_LTX_crio_plugin_entry

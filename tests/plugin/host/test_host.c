@@ -403,6 +403,73 @@ static void new_files_are_found(void **st)
 	plugins_free(p);
 }
 
+/* Neither needs another host: a file that was away, and one that was refused, work once they are as they should be. */
+static void mended_files_are_found(void **st)
+{
+	(void)st;
+	build("mended", "GOOD");
+	cleanup_free char *file = file_of("mended"), *away = path_fmt("%s/network/mended.away", dir);
+	struct plugins *p = open_host(true);
+	assert_int_equal(rename(file, away), 0);
+	refused(p, "mended", "No such file");
+	assert_int_equal(rename(away, file), 0);
+	assert_int_equal(chmod(file, 0777), 0);
+	refused(p, "mended", "can be written by others");
+	refused(p, "mended", "can be written by others");
+	assert_int_equal(chmod(file, 0755), 0);
+	plugin_inst_unref(open_sample(p, "mended", "x", NULL));
+	plugins_free(p);
+	assert_int_equal(unlink(file), 0);
+}
+
+static void write_options(const char *text)
+{
+	cleanup_free char *d = path_fmt("%s/options", dir), *file = path_fmt("%s/network-sample.conf", d);
+	assert_int_equal(fs_mkdir_p(d, 0755, NULL), 0);
+	assert_int_equal(fs_write_path(file, text, strlen(text), 0644, FS_RUN, NULL), 0);
+}
+
+static void expect_second(struct plugin_inst *in, const char *want)
+{
+	cleanup_call crio_call *c = new_call(10000);
+	struct crio_network_out o;
+	assert_int_equal(net_setup(in, c, "id", "pod", -1, &o, NULL), 0);
+	assert_string_equal(o.ips.v[1], want);
+}
+
+static void options_are_reloaded(void **st)
+{
+	(void)st;
+	struct kvs opts = KVS_INIT;
+	write_options("second = \"fd00::3\"\ncount = 4\n");
+	struct plugins *p = open_host(false);
+	(void)kvs_set(&opts, "second", "fd00::2");
+	struct plugin_inst *plain = open_sample(p, "sample", "plain", NULL), *given = open_sample(p, "sample", "given", &opts);
+	expect_second(plain, "fd00::3");
+	expect_second(given, "fd00::2");
+	write_options("second = \"fd00::4\"\ncount = 5\n");
+	expect_second(plain, "fd00::3");
+	plugins_reload(p);
+	expect_second(plain, "fd00::4");
+	expect_second(given, "fd00::2"); /* who opened it said so */
+	/* What the plugin refuses, and what cannot be read, changes nothing. */
+	write_options("second = \"no\"\n");
+	plugins_reload(p);
+	expect_second(plain, "fd00::4");
+	write_options("second = \n");
+	plugins_reload(p);
+	expect_second(plain, "fd00::4");
+	write_options("");
+	plugins_reload(p);
+	expect_second(plain, "fd00::1");
+	plugin_inst_unref(plain);
+	plugin_inst_unref(given);
+	kvs_release(&opts);
+	plugins_free(p);
+	cleanup_free char *file = path_fmt("%s/options/network-sample.conf", dir);
+	assert_int_equal(unlink(file), 0);
+}
+
 /* Each table covers its struct to the last byte: a field that was forgotten would not be copied. */
 static void tables_cover_structs(void **st)
 {
@@ -443,6 +510,8 @@ int main(void)
 		cmocka_unit_test(broken_plugins_are_refused),
 		cmocka_unit_test(unsound_files_are_refused),
 		cmocka_unit_test(new_files_are_found),
+		cmocka_unit_test(mended_files_are_found),
+		cmocka_unit_test(options_are_reloaded),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
