@@ -8,26 +8,55 @@
 
 CNI_BIN=${CNI_BIN:-/usr/lib/cni}
 
+# Who we are, in words that no other process ever has: pid, start time in ticks, pid namespace.
+node_self() { echo "$$_$(node_birth $$)_$(readlink /proc/self/ns/pid | tr -dc 0-9)"; }
+node_birth() { local s; s=$(cat "/proc/$1/stat" 2>/dev/null) || return 0; awk '$1 !~ /[ZX]/ {print $20}' <<<"${s##*) }"; }
+# node_dead OWNER: it was of our pid namespace, and has ended.
+node_dead() {
+	local pid=${1%%_*} rest=${1#*_}
+	[[ $1 =~ ^[0-9]+_[0-9]+_[0-9]+$ ]] && [ "${rest#*_}" = "$(readlink /proc/self/ns/pid | tr -dc 0-9)" ] && [ "$(node_birth "$pid")" != "${rest%_*}" ]
+}
+node_rmcgroup() { find "$1" -depth -type d -exec rmdir {} + 2>/dev/null; [ ! -d "$1" ]; }
+# What runs that were killed have left: cgroups below DIR, with what is in them; directories.
+node_sweep_cgroups() {
+	local d f p
+	for d in "$1"/crio-node-*; do
+		[ -d "$d" ] && node_dead "${d##*/crio-node-}" || continue
+		find "$d" -name freezer.state 2>/dev/null | while read -r f; do echo THAWED >"$f" || true; done
+		for p in $(find "$d" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u); do [ "$p" -le 1 ] || kill -KILL "$p" 2>/dev/null || true; done
+		node_wait 2 node_rmcgroup "$d" || true
+	done
+}
+node_sweep_dirs() {
+	local d o
+	for d in /var/tmp/crio-node.*; do
+		o=$(cat "$d/owner" 2>/dev/null) && node_dead "$o" || continue
+		rm -rf "$d" 2>/dev/null || { btrfs_cleanup "$d"; rm -rf "$d"; }
+	done
+}
+
 # A mount namespace, so that what crio mounts and pins is gone with it, and crun does not see the hybrid cgroup2 tree that it
 # refuses; a network namespace, so that bridges and masquerading never reach the machine's; cgroups of its own below those we are
 # in, so that two nodes on one machine do not meet in /pod_x; a subreaper.
 node_enter() {
 	[ "${NODE_INSIDE:-}" = 1 ] && return 0
 	[ "$(id -u)" = 0 ] || { echo "this needs root" >&2; exit 1; }
-	local tini=() rc=0 d dirs=() cgroupns=(--cgroup); command -v tini >/dev/null && tini=(tini -s --)
+	local tini=() rc=0 d dirs=() cgroupns=(--cgroup) own; own=$(node_self); command -v tini >/dev/null && tini=(tini -s --)
 	while IFS=: read -r _ d rc; do
 		d=/sys/fs/cgroup/${d#name=}$rc; d=${d%/}
-		[ -e "$d/notify_on_release" ] && mkdir "$d/crio-node-$$" 2>/dev/null || continue
-		case $d in /sys/fs/cgroup/cpuset*) cat "$d/cpuset.cpus" >"$d/crio-node-$$/cpuset.cpus"; cat "$d/cpuset.mems" >"$d/crio-node-$$/cpuset.mems" ;; esac
-		dirs+=("$d/crio-node-$$")
+		[ -e "$d/notify_on_release" ] || continue
+		node_sweep_cgroups "$d"; mkdir "$d/crio-node-$own" 2>/dev/null || continue
+		case $d in /sys/fs/cgroup/cpuset*) cat "$d/cpuset.cpus" >"$d/crio-node-$own/cpuset.cpus"; cat "$d/cpuset.mems" >"$d/crio-node-$own/cpuset.mems" ;; esac
+		dirs+=("$d/crio-node-$own")
 	done </proc/self/cgroup
 	[ ${#dirs[@]} -gt 0 ] || cgroupns=()
+	node_sweep_dirs
 	rc=0
 	(
 		for d in "${dirs[@]}"; do echo "$BASHPID" >"$d/cgroup.procs"; done
 		NODE_INSIDE=1 NODE_CGROUPNS=${#dirs[@]} exec unshare --mount --net "${cgroupns[@]}" --propagation private -- "${tini[@]}" bash "$@"
 	) || rc=$?
-	for d in "${dirs[@]}"; do find "$d" -depth -type d -exec rmdir {} + 2>/dev/null; done
+	for d in "${dirs[@]}"; do node_rmcgroup "$d"; done
 	exit $rc
 }
 
@@ -170,6 +199,7 @@ cri() { "$CRI_CLIENT" -s "$NODE/run/crio.sock" -t "${CRI_TIMEOUT:-60}" "$@"; }
 
 node_start() { # node_start: everything but crio itself
 	NODE=${NODE:-$(mktemp -d /var/tmp/crio-node.XXXXXX)}
+	node_self >"$NODE/owner"
 	node_prepare_namespaces
 	NODE_IMAGES=${NODE_IMAGES:-$NODE/images}
 	[ -d "$NODE_IMAGES/busybox" ] || "$FIXTURES/images.sh" "$NODE_IMAGES"
