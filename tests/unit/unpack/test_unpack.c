@@ -299,7 +299,7 @@ static void test_stops(void **state)
 
 struct swap {
 	struct place *p;
-	volatile bool stop;
+	_Atomic bool stop;
 	unsigned long n;
 };
 
