@@ -98,7 +98,11 @@ static int make_link(struct ov *o, const char *link, const char *id)
 {
 	char from[8 + OV_LINK_LEN], to[96];
 	(void)snprintf(from, sizeof(from), "l/%s", link);
-	(void)snprintf(to, sizeof(to), "../%s/diff", id);
+	int n = snprintf(to, sizeof(to), "../%s/diff", id);
+	if (n < 0 || (size_t)n >= sizeof(to)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
 	return symlinkat(to, o->l.fd, from);
 }
 
