@@ -341,6 +341,7 @@ static int make_container(void *arg, const char *id, crio_err *err)
 	if (r < 0)
 		return r;
 	r = container_make(c, work, err);
+	c->parked = call_over(q->call);
 	if (r == 0)
 		r = registry_add_container(q->lc, c, err);
 	registry_made(q->lc, c);

@@ -125,6 +125,9 @@ static bool wait_exit(struct container *c, crio_call *call, int64_t until_ns, bo
 /* KILL until it is gone: the signal may meet a process that is just being made, and a task in D state dies when it can. */
 static int kill_it(struct container *c, crio_call *call, crio_err *err)
 {
+	(void)pthread_mutex_lock(&c->lock);
+	c->killing = true;
+	(void)pthread_mutex_unlock(&c->lock);
 	for (int64_t pause = KILL_FIRST_NS;; pause = pause * 2 < KILL_MAX_NS ? pause * 2 : KILL_MAX_NS) {
 		int r = send_signal(c, call, SIGKILL, c->config.sec.ns.pid == NS_NODE, err);
 		if (r < 0)
@@ -168,8 +171,11 @@ int container_do_stop(struct container *c, crio_call *call, int64_t grace_ns, cr
 		r = kill_it(c, call, err);
 	(void)pthread_mutex_lock(&c->lock);
 	c->stop_at = INT64_MAX;
+	c->killing = false; /* it has exited, or its KILL is for a later stop */
 	(void)pthread_cond_broadcast(&c->changed);
 	(void)pthread_mutex_unlock(&c->lock);
+	if (r == 0)
+		container_end_execs(c, call);
 	if (r < 0)
 		return err_wrap(err, "stop container %s", c->id);
 	log_info("Stopped container %s: %s", c->id, c->name);
@@ -239,6 +245,12 @@ int container_remove(struct lifecycle *lc, crio_call *call, const char *id, crio
 		return r < 0 ? r : 0;
 	cleanup_call crio_call *work = call_detached(call, CLEANUP_NS);
 	return work ? container_do_remove(c, work, err) : err_nomem(err);
+}
+
+int container_remove_parked(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err)
+{
+	cleanup_container struct container *c = registry_whole_container(lc, id);
+	return c ? container_do_remove(c, call, err) : 0;
 }
 
 /* ---- update, log ---- */

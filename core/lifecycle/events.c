@@ -11,6 +11,7 @@ static void save_job(void *arg)
 	bool removed = c->removed;
 	(void)pthread_mutex_unlock(&c->lock);
 	/* The directory goes with the container; a lost race with its removal is no loss. */
+	container_end_execs(c, NULL);
 	if (!removed && container_write_state(c, &err) < 0 && err.code != CRIO_E_NOT_FOUND)
 		log_warn("Record the exit of container %s: %s", c->id, err_text(&err));
 }

@@ -178,7 +178,7 @@ static int pump(struct stream *s, int done_fd, crio_call *call, crio_err *err)
 
 static void kill_exec(struct container *c, crio_call *like, const char *exec_id)
 {
-	cleanup_call crio_call *call = call_detached(like, 10 * SEC);
+	cleanup_call crio_call *call = like ? call_detached(like, 10 * SEC) : call_new("EndExec", now_mono_ns() + 10 * SEC);
 	if (!call)
 		return;
 	cleanup_err crio_err why = ERR_INIT;
@@ -186,6 +186,59 @@ static void kill_exec(struct container *c, crio_call *like, const char *exec_id)
 	struct crio_runtime_no_out o = { .size = sizeof(o) };
 	if (plugin_runtime_exec_kill(c->pod->runtime, call, &ref, &o, &why) < 0)
 		log_warn("End exec in container %s: %s", c->id, err_text(&why));
+}
+
+/* One that runs, on the stack of its call. */
+struct exec_run {
+	struct exec_run *next;
+	const char *id; /* the runtime's */
+};
+
+/* With the lock: may something be started in it? */
+static int may_exec(const struct container *c, crio_err *err)
+{
+	if (c->state != CONTAINER_RUNNING)
+		return err_set(err, CRIO_E_PRECONDITION, "container is not created or running: exec needs container %s running", c->id);
+	if (c->killing)
+		return err_set(err, CRIO_E_PRECONDITION, "container %s is being killed: nothing is started in it any more", c->id);
+	return 0;
+}
+
+/* Known to container_end_execs() from here on; PRECONDITION when its container has ended meanwhile. */
+static int track(struct container *c, struct exec_run *e, crio_err *err)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&c->lock);
+	int r = may_exec(c, err);
+	if (r < 0)
+		return r;
+	e->next = c->execs;
+	c->execs = e;
+	return 0;
+}
+
+static void untrack(struct container *c, struct exec_run *e)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&c->lock);
+	for (struct exec_run **p = &c->execs; *p; p = &(*p)->next) {
+		if (*p != e)
+			continue;
+		*p = e->next;
+		return;
+	}
+}
+
+void container_end_execs(struct container *c, crio_call *like)
+{
+	CLEANUP(strv_release) struct strv ids = { 0 };
+	(void)pthread_mutex_lock(&c->lock);
+	for (const struct exec_run *e = c->execs; e; e = e->next)
+		if (strv_add(&ids, e->id) < 0)
+			break; /* its caller's time-out is left */
+	(void)pthread_mutex_unlock(&c->lock);
+	for (size_t i = 0; i < ids.n; i++) {
+		log_debug("End exec %s: container %s has ended", ids.v[i], c->id);
+		kill_exec(c, like, ids.v[i]);
+	}
 }
 
 static int run_exec(struct container *c, crio_call *call, struct stream *s, const char *json, struct exec_result *ret, crio_err *err)
@@ -208,7 +261,12 @@ static int run_exec(struct container *c, crio_call *call, struct stream *s, cons
 		kill_exec(c, call, out.exec_id);
 		return r;
 	}
-	r = pump(s, w->done_fd, call, err);
+	struct exec_run run = { .id = out.exec_id };
+	r = track(c, &run, err);
+	if (r == 0) {
+		r = pump(s, w->done_fd, call, err);
+		untrack(c, &run);
+	}
 	if (r < 0) {
 		kill_exec(c, call, out.exec_id); /* the waiter reaps it */
 	} else if (!atomic_load(&w->done)) {
@@ -235,10 +293,10 @@ int container_exec_sync(struct lifecycle *lc, crio_call *call, const char *id, c
 	if (r < 0)
 		return r;
 	(void)pthread_mutex_lock(&c->lock);
-	bool running = c->state == CONTAINER_RUNNING;
+	r = may_exec(c, err);
 	(void)pthread_mutex_unlock(&c->lock);
-	if (!running)
-		return err_set(err, CRIO_E_PRECONDITION, "container is not created or running: exec needs container %s running", c->id);
+	if (r < 0)
+		return r;
 	if (!c->pod->runtime)
 		return err_set(err, CRIO_E_PRECONDITION, "the runtime plugin of container %s is not there: put its file back", c->id);
 	buf_init(&ret->out, EXEC_OUTPUT_MAX);

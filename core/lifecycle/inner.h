@@ -100,6 +100,7 @@ struct pod {
 	char *hostname;
 	char *resolv_path, *hostname_path, *shm_path;
 	struct container *infra;  /* NULL: spoofed */
+	bool parked;              /* guarded by lifecycle.lock: made, and its client gone; nobody sees it until a retry asks for it */
 
 	pthread_mutex_t lock;     /* guards the rest */
 	pthread_cond_t changed;
@@ -131,6 +132,7 @@ struct container {
 	int stop_signal;
 	char *stop_signal_name;   /* "SIGTERM" */
 	struct spec_info info;    /* user and groups */
+	bool parked;              /* as a pod's */
 
 	pthread_mutex_t lock;     /* guards the rest */
 	pthread_cond_t changed;   /* state, job, stop_at */
@@ -147,6 +149,8 @@ struct container {
 	struct resources resources;
 	bool has_resources;
 	int orphan_fd, orphan_watch; /* orphan.c: pidfd and its watch, -1 and 0 when its runtime plugin is there */
+	struct exec_run *execs;   /* what runs in it by ExecSync; exec.c */
+	bool killing;             /* it has had its grace: nothing more is started in it */
 	int64_t stop_at;          /* monotonic: when a stop in progress turns to KILL; INT64_MAX none in progress */
 	struct wire_cache wire;
 };
@@ -165,9 +169,14 @@ int registry_add_pod(struct lifecycle *lc, struct pod *p, crio_err *err);
 int registry_add_container(struct lifecycle *lc, struct container *c, crio_err *err);
 void registry_del_pod(struct lifecycle *lc, struct pod *p);
 void registry_del_container(struct lifecycle *lc, struct container *c);
-/* By id or unique prefix; the caller's reference. NOT_FOUND, INVALID (ambiguous). */
+/* By id or unique prefix; the caller's reference. NOT_FOUND, INVALID (ambiguous), PRECONDITION (parked). */
 int registry_pod(struct lifecycle *lc, const char *id, struct pod **ret, crio_err *err);
 int registry_container(struct lifecycle *lc, const char *id, struct container **ret, crio_err *err);
+/* Hides the pod or container of this whole id, or shows it again. */
+void registry_park(struct lifecycle *lc, const char *id, bool parked);
+/* What has this whole id, parked or not; NULL: nothing. The caller's references. */
+struct pod *registry_whole_pod(struct lifecycle *lc, const char *id);
+struct container *registry_whole_container(struct lifecycle *lc, const char *id);
 /* From before its runtime may report events until it is in the registry or given up. Infra containers too. */
 int registry_making(struct lifecycle *lc, struct container *c, crio_err *err);
 void registry_made(struct lifecycle *lc, struct container *c);
@@ -212,6 +221,10 @@ int container_do_start(struct container *c, crio_call *call, crio_err *err);
 int container_do_stop(struct container *c, crio_call *call, int64_t grace_ns, crio_err *err);
 int container_do_remove(struct container *c, crio_call *call, crio_err *err);
 
+/* ---- exec.c ---- */
+/* Ends what still runs in it by exec: in a pid namespace that it shares, that outlives it. For when it has exited. */
+void container_end_execs(struct container *c, crio_call *like);
+
 /* ---- state.c ---- */
 /* config.json into the record's directory, which recovery reads, and then into the bundle. */
 int config_write(const char *dir, const char *run_dir, const struct json_object *spec, crio_err *err);
@@ -238,6 +251,10 @@ int network_init(struct lifecycle *lc, crio_call *call);
 /* Waits until the pod's network instance is ready (default: by its events). */
 int network_wait_ready(struct pod *p, crio_call *call, crio_err *err);
 int network_setup(struct pod *p, crio_call *call, crio_err *err);
+
+/* Remove what is parked, by whole id. An unknown id is success. */
+int pod_remove_parked(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err);
+int container_remove_parked(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err);
 
 /* ---- recover.c ---- */
 int recover(struct lifecycle *lc, crio_call *call, crio_err *err);

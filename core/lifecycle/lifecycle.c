@@ -105,9 +105,9 @@ static void expire_job(void *arg)
 		cleanup_call crio_call *call = call_new("Expire", now_mono_ns() + CLEANUP_NS);
 		cleanup_err crio_err err = ERR_INIT;
 		log_info("Nobody came back for '%s' (%s): it is removed", name, id);
-		int r = call ? container_remove(lc, call, id, &err) : 0;
+		int r = call ? container_remove_parked(lc, call, id, &err) : 0;
 		if (r == 0 && call)
-			r = pod_remove(lc, call, id, &err);
+			r = pod_remove_parked(lc, call, id, &err);
 		if (r < 0)
 			log_warn("Remove what nobody came back for, '%s': %s", name, err_text(&err));
 		free(name);
@@ -145,9 +145,11 @@ static int take_id(char **ret_id, const char *id, crio_err *err)
 	return *ret_id ? 0 : err_nomem(err);
 }
 
-static void settle(struct lifecycle *lc, crio_call *call, const char *name)
+static void settle(struct lifecycle *lc, crio_call *call, const char *name, const char *id)
 {
-	if (!call_over(call)) {
+	bool parked = call_over(call);
+	registry_park(lc, id, parked);
+	if (!parked) {
 		names_done(lc->names, name);
 		return;
 	}
@@ -171,15 +173,17 @@ int make_named(struct lifecycle *lc, crio_call *call, const char *kind, const ch
 				names_release(lc->names, name, id);
 				return r;
 			}
-			settle(lc, call, name);
+			settle(lc, call, name, id);
 			return take_id(ret_id, id, err);
 		}
 		if (r != CRIO_E_EXISTS)
 			return err_move(err, &why);
 		err_clear(&why);
 		r = names_wait(lc->names, kind, name, call, max_wait_ns, &holder, &why);
-		if (r == 0)
+		if (r == 0) {
+			registry_park(lc, holder.id, false);
 			return take_id(ret_id, holder.id, err);
+		}
 		if (r != CRIO_E_NOT_FOUND)
 			return err_move(err, &why);
 		err_clear(&why); /* whoever held it failed: our turn */

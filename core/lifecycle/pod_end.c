@@ -252,13 +252,9 @@ static int pod_do_remove(struct pod *p, crio_call *call, crio_err *err)
 	return 0;
 }
 
-int pod_remove(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err)
+static int remove_one(struct pod *p, crio_call *call, crio_err *err)
 {
-	cleanup_pod struct pod *p = NULL;
-	int r = find(lc, id, &p, err);
-	if (r != 0)
-		return r < 0 ? r : 0;
-	r = begin(p, "remove pod sandbox", call, err);
+	int r = begin(p, "remove pod sandbox", call, err);
 	if (r < 0)
 		return r;
 	/* Once begun it goes on without its client: half a removal helps nobody. */
@@ -266,4 +262,19 @@ int pod_remove(struct lifecycle *lc, crio_call *call, const char *id, crio_err *
 	r = work ? pod_do_remove(p, work, err) : err_nomem(err);
 	end(p);
 	return r;
+}
+
+int pod_remove(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err)
+{
+	cleanup_pod struct pod *p = NULL;
+	int r = find(lc, id, &p, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	return remove_one(p, call, err);
+}
+
+int pod_remove_parked(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err)
+{
+	cleanup_pod struct pod *p = registry_whole_pod(lc, id);
+	return p ? remove_one(p, call, err) : 0;
 }

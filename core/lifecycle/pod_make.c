@@ -555,6 +555,7 @@ static int make_pod(void *arg, const char *id, crio_err *err)
 	if (!work)
 		return err_nomem(err);
 	r = pod_make(p, work, err);
+	p->parked = call_over(q->call);
 	if (r == 0)
 		r = registry_add_pod(q->lc, p, err);
 	if (p->infra)

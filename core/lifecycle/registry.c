@@ -253,8 +253,18 @@ void registry_del_container(struct lifecycle *lc, struct container *c)
 
 /* ---- look-up ---- */
 
+static bool pod_parked(const void *v)
+{
+	return ((const struct pod *)v)->parked;
+}
+
+static bool container_parked(const void *v)
+{
+	return ((const struct container *)v)->parked;
+}
+
 /* The one entry whose id starts with prefix. Called with lc->lock. */
-static int by_prefix(const struct map *m, const char *what, const char *prefix, void **ret, crio_err *err)
+static int by_prefix(const struct map *m, const char *what, bool (*parked)(const void *), const char *prefix, void **ret, crio_err *err)
 {
 	void *found = map_get(m, prefix);
 	size_t it = 0, n = strlen(prefix), hits = 0;
@@ -263,11 +273,13 @@ static int by_prefix(const struct map *m, const char *what, const char *prefix, 
 	if (n == 0)
 		return err_set(err, CRIO_E_INVALID, "the %s id is empty", what);
 	while (!found && n < 64 && map_next(m, &it, &key, &v)) {
-		if (strncmp(key, prefix, n))
+		if (strncmp(key, prefix, n) != 0 || parked(v))
 			continue;
 		hits++;
 		*ret = v;
 	}
+	if (found && parked(found))
+		return err_set(err, CRIO_E_PRECONDITION, "%s %s is not created: the request that made it has not come back for it", what, prefix);
 	if (found)
 		*ret = found;
 	else if (hits > 1)
@@ -281,7 +293,7 @@ int registry_pod(struct lifecycle *lc, const char *id, struct pod **ret, crio_er
 {
 	cleanup_unlock pthread_mutex_t *l = lock(&lc->lock);
 	void *v = NULL;
-	int r = by_prefix(lc->pods, "pod", id, &v, err);
+	int r = by_prefix(lc->pods, "pod", pod_parked, id, &v, err);
 	if (r == 0)
 		*ret = pod_ref(v);
 	return r;
@@ -291,10 +303,35 @@ int registry_container(struct lifecycle *lc, const char *id, struct container **
 {
 	cleanup_unlock pthread_mutex_t *l = lock(&lc->lock);
 	void *v = NULL;
-	int r = by_prefix(lc->containers, "container", id, &v, err);
+	int r = by_prefix(lc->containers, "container", container_parked, id, &v, err);
 	if (r == 0)
 		*ret = container_ref(v);
 	return r;
+}
+
+void registry_park(struct lifecycle *lc, const char *id, bool parked)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&lc->lock);
+	struct pod *p = map_get(lc->pods, id);
+	struct container *c = map_get(lc->containers, id);
+	if (p)
+		p->parked = parked;
+	if (c)
+		c->parked = parked;
+}
+
+struct pod *registry_whole_pod(struct lifecycle *lc, const char *id)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&lc->lock);
+	struct pod *p = map_get(lc->pods, id);
+	return p ? pod_ref(p) : NULL;
+}
+
+struct container *registry_whole_container(struct lifecycle *lc, const char *id)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&lc->lock);
+	struct container *c = map_get(lc->containers, id);
+	return c ? container_ref(c) : NULL;
 }
 
 struct container *registry_any_container(struct lifecycle *lc, const char *id)

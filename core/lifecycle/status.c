@@ -75,11 +75,20 @@ int pod_status_of(struct pod *p, bool verbose, struct pod_status *ret, crio_err 
 	return 0;
 }
 
+/* What is parked does not exist for who asks for its status. */
+static int not_there(int r, crio_err *err)
+{
+	if (r != CRIO_E_PRECONDITION)
+		return r;
+	cleanup_free char *text = err ? strdup(err_text(err)) : NULL;
+	return err_set(err, CRIO_E_NOT_FOUND, "%s", text ? text : "not created");
+}
+
 int pod_status(struct lifecycle *lc, const char *id, bool verbose, struct pod_status *ret, crio_err *err)
 {
 	cleanup_pod struct pod *p = NULL;
 	int r = registry_pod(lc, id, &p, err);
-	return r < 0 ? r : pod_status_of(p, verbose, ret, err);
+	return r < 0 ? not_there(r, err) : pod_status_of(p, verbose, ret, err);
 }
 
 void container_status_release(struct container_status *s)
@@ -169,7 +178,7 @@ int container_status(struct lifecycle *lc, const char *id, bool verbose, struct 
 {
 	cleanup_container struct container *c = NULL;
 	int r = registry_container(lc, id, &c, err);
-	return r < 0 ? r : container_status_of(c, verbose, ret, err);
+	return r < 0 ? not_there(r, err) : container_status_of(c, verbose, ret, err);
 }
 
 /* ---- lists ---- */
@@ -204,7 +213,7 @@ int pods_list(struct lifecycle *lc, const struct list_filter *f, struct pod ***r
 	if (!v)
 		return err_nomem(err);
 	for (size_t i = 0; i < lc->n_pods; i++)
-		if (pod_matches(lc->pod_order[i], f))
+		if (!lc->pod_order[i]->parked && pod_matches(lc->pod_order[i], f))
 			v[n++] = pod_ref(lc->pod_order[i]);
 	*ret = v;
 	*ret_n = n;
@@ -233,7 +242,7 @@ int containers_list(struct lifecycle *lc, const struct list_filter *f, struct co
 	if (!v)
 		return err_nomem(err);
 	for (size_t i = 0; i < lc->n_containers; i++)
-		if (container_matches(lc->container_order[i], f))
+		if (!lc->container_order[i]->parked && container_matches(lc->container_order[i], f))
 			v[n++] = container_ref(lc->container_order[i]);
 	*ret = v;
 	*ret_n = n;

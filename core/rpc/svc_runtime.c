@@ -87,6 +87,7 @@ static int add_handler_json(struct json_object *o, const struct conf_runtime *rt
 		       json_set_str(h, "RuntimeRoot", rt->runtime_root) < 0 ||
 		       json_set_str(h, "MonitorPath", rt->monitor_path) < 0 ||
 		       json_set_str(h, "MonitorCgroup", rt->monitor_cgroup) < 0 ||
+		       json_set_int(h, "ContainerCreateTimeout", rt->container_create_timeout) < 0 ||
 		       json_set_bool(h, "PrivilegedWithoutHostDevices", rt->privileged_without_host_devices) < 0 ||
 		       json_set(h, "AllowedAnnotations", json_from_strv(&rt->allowed_annotations)) < 0 ||
 		       json_set_str(h, "RuntimePlugin", rt->runtime_plugin) < 0 ||

@@ -177,3 +177,25 @@ lifecycle() { # lifecycle HANDLER
 	[ "$(exec_ctr "$ctr" readlink /proc/self/ns/ipc)" = "$(readlink /proc/self/ns/ipc)" ]
 	[[ $(cri PodSandboxStatus "{\"pod_sandbox_id\":\"$pod\",\"verbose\":true}" | jq -r '.info.info|fromjson|.plugins') == *"network hostnetwork"* ]]
 }
+
+@test "exec goes on through the grace, and ends with its container, in a pid namespace that it shares too" {
+	local h pod ctr t s out
+	for h in crun runc; do
+		pod=$(run_pod "x$h" '.linux.security_context.namespace_options.pid=0' "$h")
+		ctr=$(run_ctr "$pod" "x$h" c '.command=["sh","-c","trap : TERM; while :; do sleep 0.05; done"]|.linux.security_context.namespace_options.pid=0' \
+			'.linux.security_context.namespace_options.pid=0')
+		out=$NODE/exec-$h.json
+		cri ExecSync "{\"container_id\":\"$ctr\",\"cmd\":[\"sh\",\"-c\",\"trap : TERM; while :; do sleep 0.1; done\"]}" >"$out" 2>&1 3>&- & t=$!
+		node_wait 5 sh -c "[ \$(grep -c . /sys/fs/cgroup/pids/pod_x$h/crio-$ctr/cgroup.procs) -ge 3 ]"
+		stop_ctr "$ctr" 3 & s=$!
+		sleep 1; [ "$(exec_ctr "$ctr" echo still here)" = "still here" ]
+		wait $s; [ "$(ctr_field "$ctr" exit_code)" = 137 ]
+		node_wait 5 not kill -0 $t; wait $t || true; [ "$(jq -r .exit_code "$out")" = 137 ]
+		fails FailedPrecondition "not created or running" ExecSync "{\"container_id\":\"$ctr\",\"cmd\":[\"ls\"]}"
+		# One that ends by itself takes its execs along as well.
+		ctr=$(run_ctr "$pod" "x$h" d '.command=["sleep","2"]|.linux.security_context.namespace_options.pid=0' '.linux.security_context.namespace_options.pid=0')
+		cri ExecSync "{\"container_id\":\"$ctr\",\"cmd\":[\"sleep\",\"1000\"]}" >"$out" 2>&1 3>&- & t=$!
+		wait_exit "$ctr"; node_wait 5 not kill -0 $t; wait $t || true; [ "$(jq -r .exit_code "$out")" = 137 ]
+		rm_pod "$pod"; rm -f "$out"
+	done
+}

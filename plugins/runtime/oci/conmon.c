@@ -473,6 +473,9 @@ int conmon_create(void *self, crio_call *call, const struct crio_runtime_create_
 	k.end_ns = mono_ns() + limit;
 	r = create(&k, call, monitor_cgroup, err);
 	if (r < 0) {
+		if (mono_ns() >= k.end_ns)
+			o->host->log(o->in, CRIO_LOG_ERROR, "Container creation timeout (%llds): container %s, runtime %s",
+				     (long long)(limit / NSEC_PER_SEC), args->id, o->path);
 		ctr_drop(c);
 		undo(&k, call);
 		(void)o->host->state_del(o->in, call, c->id, NULL);
