@@ -111,11 +111,26 @@ static int usage_error(struct cli *cli, const char *what, const char *name)
 	return cli_fail(cli, "%s: -%s", what, name);
 }
 
+/* As Go's flag package says it, before anything is read. Other types are checked when all is put together. */
+static int check_number(struct cli *cli, const char *full, const char *name, const char *value)
+{
+	const struct conf_key *k = key_by_flag(full);
+	const char *why;
+	int64_t v;
+
+	if (!k || k->type != KEY_INT || str_to_i64(value, INT64_MIN, INT64_MAX, &v))
+		return 0;
+	why = !*value || value[strspn(value, "+-0123456789")] ? "parse error" : "value out of range";
+	(void)fprintf(cli->err, "Incorrect Usage: invalid value \"%.200s\" for flag -%s: %s\n\n", value, name, why);
+	return cli_fail(cli, "invalid value \"%.200s\" for flag -%s: %s", value, name, why);
+}
+
 /* Reads argv[*i], a flag, and its value. 0, or the exit code. */
 static int parse_flag(struct cli *cli, int argc, char **argv, int *i)
 {
 	const char *arg = argv[*i] + (argv[*i][1] == '-' ? 2 : 1), *eq = strchr(arg, '='), *value;
 	char name[96], full[96];
+	int r;
 
 	if ((eq ? (size_t)(eq - arg) : strlen(arg)) >= sizeof name)
 		return usage_error(cli, "flag provided but not defined", "(too long)");
@@ -133,7 +148,8 @@ static int parse_flag(struct cli *cli, int argc, char **argv, int *i)
 		value = eq ? eq + 1 : argv[++*i];
 		break;
 	}
-	return take_flag(cli, full, value);
+	r = check_number(cli, full, name, value);
+	return r ? r : take_flag(cli, full, value);
 }
 
 /* ---- dispatch */

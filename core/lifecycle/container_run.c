@@ -76,9 +76,10 @@ int container_start(struct lifecycle *lc, crio_call *call, const char *id, crio_
 		return r;
 	(void)pthread_mutex_lock(&c->lock);
 	enum container_state s = c->state;
+	bool paused = c->paused;
 	(void)pthread_mutex_unlock(&c->lock);
-	if (s != CONTAINER_CREATED) {
-		r = err_set(err, CRIO_E_PRECONDITION, "container %s is not in created state: %s", c->id, state_word(s));
+	if (s != CONTAINER_CREATED || paused) {
+		r = err_set(err, CRIO_E_PRECONDITION, "container %s is not in created state: %s", c->id, paused ? "paused" : state_word(s));
 	} else {
 		cleanup_call crio_call *work = call_detached(call, CONTAINER_WORK_NS);
 		r = work ? container_do_start(c, work, err) : err_nomem(err);
@@ -146,7 +147,7 @@ int container_do_stop(struct container *c, crio_call *call, int64_t grace_ns, cr
 {
 	(void)pthread_mutex_lock(&c->lock);
 	enum container_state s = c->state;
-	bool other = c->stop_at != INT64_MAX, made = c->made;
+	bool other = c->stop_at != INT64_MAX, made = c->made, paused = c->paused;
 	int64_t until = grace_ns > INT64_MAX - now_mono_ns() ? INT64_MAX - 1 : now_mono_ns() + grace_ns;
 	if (other && until < c->stop_at) {
 		c->stop_at = until; /* a shorter grace wins */
@@ -161,6 +162,11 @@ int container_do_stop(struct container *c, crio_call *call, int64_t grace_ns, cr
 		return wait_exit(c, call, INT64_MAX, false) ? 0 : call_check(call, "stop container", err);
 	int r = 0;
 	bool gone = false;
+	crio_err why = ERR_INIT;
+	/* A frozen process takes no signal. */
+	if (paused && container_do_pause(c, call, false, &why) < 0)
+		log_warn("Stop container %s: %s", c->id, err_text(&why));
+	err_clear(&why);
 	if (grace_ns > 0 && s == CONTAINER_RUNNING) {
 		r = send_signal(c, call, c->stop_signal, false, err);
 		gone = r == 0 && wait_exit(c, call, INT64_MAX - 1, true);

@@ -28,6 +28,7 @@ void container_exited(struct container *c, int32_t code, int64_t finished_ns, bo
 		c->finished_ns = c->started_ns; /* file times are of a coarser clock */
 	c->oom = c->oom || oom;
 	c->pid = 0;
+	c->paused = false;
 	container_changed(c);
 }
 

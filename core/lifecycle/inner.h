@@ -145,6 +145,7 @@ struct container {
 	int64_t started_ns, finished_ns;
 	int32_t exit_code;
 	bool oom;
+	bool paused;              /* frozen; state says RUNNING or CREATED all the same, as the CRI does */
 	char *message;            /* why a start failed; "" */
 	struct resources resources;
 	bool has_resources;
@@ -224,6 +225,10 @@ int container_do_remove(struct container *c, crio_call *call, crio_err *err);
 /* ---- exec.c ---- */
 /* Ends what still runs in it by exec: in a pid namespace that it shares, that outlives it. For when it has exited. */
 void container_end_execs(struct container *c, crio_call *like);
+
+/* ---- inspect.c ---- */
+/* Freezes or thaws, and records it. The caller has looked at the state. */
+int container_do_pause(struct container *c, crio_call *call, bool pause, crio_err *err);
 
 /* ---- state.c ---- */
 /* config.json into the record's directory, which recovery reads, and then into the bundle. */

@@ -12,6 +12,7 @@
 
 #include "core/exec/call.h"
 #include "core/lifecycle/config.h"
+#include "core/util/json.h"
 
 struct lifecycle;
 struct pod;
@@ -106,6 +107,12 @@ int container_status(struct lifecycle *lc, const char *id, bool verbose, struct 
 
 int container_update(struct lifecycle *lc, crio_call *call, const char *id, const struct resources *r, crio_err *err);
 int container_reopen_log(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err);
+
+/* Freezes a running or created container, or thaws a paused one. PRECONDITION in any other state, which the text names. A paused
+ * container is RUNNING to the CRI. */
+int container_pause(struct lifecycle *lc, crio_call *call, const char *id, bool pause, crio_err *err);
+/* What GET /containers/<id> shows of a container or, by a pod's id, of its infra container, in CRI-O's form. The caller puts it. */
+int container_inspect(struct lifecycle *lc, const char *id, struct json_object **ret, crio_err *err);
 
 #define EXEC_OUTPUT_MAX (16u << 20) /* bytes kept of each stream, as CRI-O keeps; the rest is drained */
 struct exec_result {

@@ -44,7 +44,7 @@ static struct json_object *container_json(struct container *c)
 	(void)snprintf(start, sizeof(start), "%llu", (unsigned long long)c->start_time);
 	int r = json_set_str(o, "ociVersion", OCI_VERSION);
 	r = r < 0 ? r : json_set_str(o, "id", c->id);
-	r = r < 0 ? r : json_set_str(o, "status", words[c->state]);
+	r = r < 0 ? r : json_set_str(o, "status", c->paused ? "paused" : words[c->state]);
 	r = r < 0 ? r : json_set_int(o, "pid", c->pid);
 	r = r < 0 ? r : json_set_str(o, "bundle", c->run_dir);
 	r = r < 0 ? r : set_time(o, "created", c->created_ns);
@@ -111,6 +111,7 @@ int container_read_state(struct container *c, crio_err *err)
 		return r;
 	const char *status = json_str(o, "status");
 	c->made = true;
+	c->paused = str_eq(status, "paused");
 	c->state = str_eq(status, "created")   ? CONTAINER_CREATED :
 		   str_eq(status, "running")   ? CONTAINER_RUNNING :
 		   str_eq(status, "paused")    ? CONTAINER_RUNNING :

@@ -156,7 +156,7 @@ int rpc_server_new(const struct rpc_args *args, struct rpc_server **ret, crio_er
 	if (!s->args.socket_path || !s->args.version)
 		r = err_nomem(err);
 	if (!r && !s->args.http) {
-		r = http1_new(&s->http, err);
+		r = http1_new(s, &s->http, err);
 		s->args.http = http1_add;
 		s->args.http_arg = s->http;
 	}
@@ -243,6 +243,8 @@ int rpc_server_stop(struct rpc_server *s, uint32_t grace_ms)
 		s->stuck = down ? 0 : s->in_handlers ? (int)s->in_handlers : 1;
 		pthread_mutex_unlock(&s->lock);
 	}
+	if (s->http)
+		s->stuck += http1_stop(s->http, grace_ms);
 	return s->stuck;
 }
 

@@ -9,6 +9,7 @@
 #include "core/rpc/method.h"
 #include "core/rpc/rpc.h"
 #include "core/util/map.h"
+#include "core/util/str.h"
 
 #define RPC_POLLERS 2
 #define RPC_ACCEPTS 64		  /* calls asked of gRPC ahead */
@@ -65,9 +66,25 @@ void conns_stop(struct conns *c);
 void conns_free(struct conns *c);
 uint32_t conns_count(struct conns *c);
 
-/* http1.c: answers every request with 404. Started by its first connection. */
-int http1_new(struct http1 **ret, crio_err *err);
+/* http1.c: HTTP/1 on the socket. Started by its first connection; each request is a job of a worker. */
+int http1_new(struct rpc_server *s, struct http1 **ret, crio_err *err);
 int http1_add(void *http, int fd, crio_err *err); /* an rpc_http_fn */
-void http1_free(struct http1 *h);
+/* No more requests; those at work are cancelled. Returns how many are still at work after wait_ms: then http1_free must not be called. */
+int http1_stop(struct http1 *h, uint32_t wait_ms);
+void http1_free(struct http1 *h); /* after http1_stop; NULL is fine */
+
+/* inspect.c: what is served there. */
+struct http_reply {
+	unsigned status;
+	const char *type; /* static */
+	struct buf body;
+};
+struct http_place {
+	const char *path; /* with a '/' at its end: one more component follows, the argument */
+	enum work_class class;
+	void (*fn)(struct rpc_server *s, crio_call *call, const char *arg, struct http_reply *ret);
+};
+/* NULL: nothing is there. *ret_arg points into url ("" without an argument). */
+const struct http_place *http_place_of(const char *url, const char **ret_arg);
 
 #endif

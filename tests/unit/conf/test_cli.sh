@@ -40,6 +40,14 @@ fails "$crio" --no-such-flag
 has 'flag provided but not defined: -no-such-flag' "$crio" --no-such-flag
 has 'flag needs an argument: -log-level' "$crio" --log-level
 has 'invalid value \"foo\" for flag' "$crio" -c /dev/null --metrics-port foo config
+has 'Incorrect Usage: invalid value "foo" for flag -log-size-max: parse error' "$crio" --log-size-max foo
+has 'Incorrect Usage: invalid value "9999999999999999999" for flag -log-size-max: value out of range' "$crio" --log-size-max=9999999999999999999
+fails "$crio" --log-size-max foo version
+has 'crio status [--socket PATH]' "$crio" status
+has 'connect to /nonesuch' "$crio" status -s /nonesuch info
+fails "$crio" status -s /nonesuch info
+fails "$crio" status --socket
+fails "$crio" status nonesuch
 has 'value out of range' "$crio" -c /dev/null --log-size-max 18446744073709551616 config
 has 'log size max should be negative or >= 8192' "$crio" -c /dev/null --log-size-max 8191 config
 has 'invalid ulimit type: doesntexist' "$crio" -c /dev/null --default-ulimits doesntexist=2042 config
