@@ -144,7 +144,7 @@ remove_pod() { rm_pod "$K"; }
 }
 
 @test "a pod whose plugin has gone stays listed and can be stopped; removing it names the plugin; put back it works" {
-	p=$(run_pod g1 . runc); c=$(run_ctr "$p" g1 c1); e=$(run_ctr "$p" g1 e1 '.command=["sh","-c","sleep 3; exit 9"]')
+	p=$(run_pod g1 . runc); c=$(run_ctr "$p" g1 c1); e=$(run_ctr "$p" g1 e1 '.command=["sh","-c","trap \"exit 9\" USR1; while :; do sleep 0.1; done"]')
 	before=$(cri ListContainers '{}' | jq -S '[.containers[]]|sort_by(.id)'); pid=$(ctr_pid "$c")
 	mv "$PLUGINS/runtime/runc.so" "$NODE/hidden.so"
 	again down9
@@ -153,7 +153,7 @@ remove_pod() { rm_pod "$K"; }
 	[ "$(pod_field "$p" id)" = "$p" ]
 	fails FailedPrecondition "runc" RemovePodSandbox "{\"pod_sandbox_id\":\"$p\"}"
 	fails FailedPrecondition "runc" RemoveContainer "{\"container_id\":\"$c\"}"
-	kill -0 "$pid"
+	kill -0 "$pid"; kill -USR1 "$(ctr_pid "$e")"
 	wait_exit "$e" 10; [ "$(ctr_field "$e" exit_code)" = 9 ]
 	stop_ctr "$c" 10; [ "$(ctr_field "$c" exit_code)" = 3 ]; run kill -0 "$pid"; [ "$status" != 0 ]
 	# Others work meanwhile.
