@@ -91,6 +91,7 @@ int container_start(struct lifecycle *lc, crio_call *call, const char *id, crio_
 			err_clear(&why);
 		} else if (r == 0) {
 			log_info("Started container %s: %s", c->id, c->name);
+			tell_container(c, EVENT_STARTED);
 		}
 	}
 	end(c);
@@ -234,9 +235,12 @@ int container_do_remove(struct container *c, crio_call *call, crio_err *err)
 		if (r == 0)
 			r = container_release_all(c, call, err);
 		if (r == 0) {
+			bool shown = registry_shows(c->lc, c->id);
 			registry_del_container(c->lc, c);
 			names_release(c->lc->names, c->name, c->id);
 			log_info("Removed container %s: %s", c->id, c->name);
+			if (shown)
+				tell_container(c, EVENT_DELETED);
 		}
 	}
 	end(c);

@@ -14,6 +14,10 @@ static void save_job(void *arg)
 	container_end_execs(c, NULL);
 	if (!removed && container_write_state(c, &err) < 0 && err.code != CRIO_E_NOT_FOUND)
 		log_warn("Record the exit of container %s: %s", c->id, err_text(&err));
+	if (c->is_infra)
+		tell_pod(c->pod, EVENT_STOPPED);
+	else
+		tell_container(c, EVENT_STOPPED);
 }
 
 void container_exited(struct container *c, int32_t code, int64_t finished_ns, bool oom)
@@ -75,7 +79,7 @@ static void on_monitor_died(struct lifecycle *lc, const struct crio_event_exit *
 	struct container *c = registry_any_container(lc, e->id);
 	if (!c)
 		return;
-	log_warn("The monitor of container %s has died: the container is stopped", e->id);
+	log_error("Conmon for container %s is stopped, although the container is running: it is ended", e->id);
 	if (workers_run(lc->workers, WORK_TEARDOWN, kill_job, c, NULL) < 0)
 		registry_any_unref(c);
 }

@@ -1,7 +1,7 @@
 /*
  * inner.h: pods and containers from the inside. Private to core/lifecycle.
  *
- * Locks, in the order they may be taken: lifecycle.lock (the registry), pod.lock, container.lock. None is held over a plugin
+ * Locks, in the order they may be taken: lifecycle.event_lock, lifecycle.lock (the registry), pod.lock, container.lock. None is held over a plugin
  * call, a spawn, an fsync or a wait. Long work on an object holds its job slot instead (job_begin): one job at a time, state
  * is looked at again after it was got. Every field says what guards it; "fixed" is set before the object is in the registry
  * and never changes.
@@ -70,6 +70,10 @@ struct lifecycle {
 	struct plugin_inst *net;  /* fixed; NULL when its plugin cannot be had */
 	bool net_ready;
 	char *net_reason, *net_message;
+	pthread_mutex_t event_lock; /* before all others, which are never held when it is taken. Guards the listener and what was told */
+	lifecycle_event_fn event_fn;
+	void *event_arg;
+
 	int park_timer;           /* guarded by lock; 0 none */
 	bool stopping;            /* guarded by lock */
 };
@@ -108,6 +112,7 @@ struct pod {
 	bool stopped;             /* StopPodSandbox has been through, or nothing of it lives */
 	bool network_up;
 	bool removing, removed;
+	bool told_stop;           /* guarded by lifecycle.event_lock */
 	struct strv ips;
 	char *cni_result;         /* "" none */
 	struct container **containers; /* a reference each */
@@ -150,6 +155,7 @@ struct container {
 	struct resources resources;
 	bool has_resources;
 	int orphan_fd, orphan_watch; /* orphan.c: pidfd and its watch, -1 and 0 when its runtime plugin is there */
+	bool told_exit;           /* guarded by lifecycle.event_lock */
 	struct exec_run *execs;   /* what runs in it by ExecSync; exec.c */
 	bool killing;             /* it has had its grace: nothing more is started in it */
 	int64_t stop_at;          /* monotonic: when a stop in progress turns to KILL; INT64_MAX none in progress */
@@ -174,7 +180,9 @@ void registry_del_container(struct lifecycle *lc, struct container *c);
 int registry_pod(struct lifecycle *lc, const char *id, struct pod **ret, crio_err *err);
 int registry_container(struct lifecycle *lc, const char *id, struct container **ret, crio_err *err);
 /* Hides the pod or container of this whole id, or shows it again. */
-void registry_park(struct lifecycle *lc, const char *id, bool parked);
+bool registry_park(struct lifecycle *lc, const char *id, bool parked); /* was it hidden? */
+/* May clients know of what has this whole id? Not before it is added, and not while it is parked. */
+bool registry_shows(struct lifecycle *lc, const char *id);
 /* What has this whole id, parked or not; NULL: nothing. The caller's references. */
 struct pod *registry_whole_pod(struct lifecycle *lc, const char *id);
 struct container *registry_whole_container(struct lifecycle *lc, const char *id);
@@ -243,6 +251,13 @@ int pod_read_state(struct pod *p, crio_err *err);
 void lifecycle_on_event(void *arg, struct plugin_inst *in, int type, const void *event);
 /* What an exit means for the container's fields; finished_ns 0: now. Wakes who waits. Not with its lock. */
 void container_exited(struct container *c, int32_t code, int64_t finished_ns, bool oom);
+
+/* ---- told.c: events for clients. With none of the locks. ---- */
+/* A stop is told once, and always before a removal. What is parked has no events. */
+void tell_container(struct container *c, enum lifecycle_event type);
+void tell_pod(struct pod *p, enum lifecycle_event type);
+/* What a request has made, by whole id, is there for all to see. */
+void tell_made(struct lifecycle *lc, const char *id);
 
 /* ---- orphan.c: a container whose runtime plugin has gone ---- */
 /* Watches its process. */

@@ -16,6 +16,7 @@ int lifecycle_new(const struct lifecycle_args *args, crio_call *call, struct lif
 	lc->systemd = args->conf->runtime.cgroup_manager == CONF_CGROUP_SYSTEMD;
 	(void)pthread_mutex_init(&lc->lock, NULL);
 	(void)pthread_mutex_init(&lc->net_lock, NULL);
+	(void)pthread_mutex_init(&lc->event_lock, NULL);
 	cond_init(&lc->net_changed);
 	lc->names = names_new();
 	lc->pods = map_new();
@@ -87,6 +88,7 @@ void lifecycle_free(struct lifecycle *lc)
 	free(lc->old_confs);
 	(void)pthread_mutex_destroy(&lc->lock);
 	(void)pthread_mutex_destroy(&lc->net_lock);
+	(void)pthread_mutex_destroy(&lc->event_lock);
 	(void)pthread_cond_destroy(&lc->net_changed);
 	free(lc);
 }
@@ -148,9 +150,10 @@ static int take_id(char **ret_id, const char *id, crio_err *err)
 static void settle(struct lifecycle *lc, crio_call *call, const char *name, const char *id)
 {
 	bool parked = call_over(call);
-	registry_park(lc, id, parked);
+	(void)registry_park(lc, id, parked);
 	if (!parked) {
 		names_done(lc->names, name);
+		tell_made(lc, id);
 		return;
 	}
 	names_park(lc->names, name, now_mono_ns() + PARK_NS);
@@ -181,7 +184,8 @@ int make_named(struct lifecycle *lc, crio_call *call, const char *kind, const ch
 		err_clear(&why);
 		r = names_wait(lc->names, kind, name, call, max_wait_ns, &holder, &why);
 		if (r == 0) {
-			registry_park(lc, holder.id, false);
+			if (registry_park(lc, holder.id, false))
+				tell_made(lc, holder.id);
 			return take_id(ret_id, holder.id, err);
 		}
 		if (r != CRIO_E_NOT_FOUND)

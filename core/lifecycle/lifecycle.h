@@ -157,6 +157,18 @@ void pod_wire_put(struct pod *p, uint64_t version, struct wire *w);
 struct wire *container_wire_get(struct container *c, uint64_t *ret_version);
 void container_wire_put(struct container *c, uint64_t version, struct wire *w);
 
+/* The pod's containers, and those of other sandboxes of the same pod (by its uid). References; the array is the caller's. */
+int pod_family(struct pod *p, struct container ***ret, size_t *ret_n, crio_err *err);
+
+/* ---- events ---- */
+
+enum lifecycle_event { EVENT_CREATED = 0, EVENT_STARTED = 1, EVENT_STOPPED = 2, EVENT_DELETED = 3 }; /* numbers of the CRI */
+/* Something happened to a container, or to the pod itself (id is the pod's then). Called on the thread that did it, one at a
+ * time, with none of our locks but that of the events: it may read statuses, must not wait, and must not change anything. */
+typedef void (*lifecycle_event_fn)(void *arg, enum lifecycle_event type, struct pod *p, const char *id, int64_t at_ns);
+/* The one listener; NULL: none any more, and none is in its function when this returns. */
+void lifecycle_listen(struct lifecycle *lc, lifecycle_event_fn fn, void *arg);
+
 /* ---- the node ---- */
 
 /* NetworkReady of the default network. Strings are the caller's. Never runs a program. */

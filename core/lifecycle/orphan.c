@@ -51,6 +51,8 @@ static void ended_job(void *arg)
 	container_exited(c, code, 0, was_oom(c));
 	if (container_write_state(c, &err) < 0)
 		log_warn("Record the exit of container %s: %s", c->id, err_text(&err));
+	if (!c->is_infra)
+		tell_container(c, EVENT_STOPPED);
 }
 
 static void ended(struct container *c)

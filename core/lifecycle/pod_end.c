@@ -163,6 +163,7 @@ static int pod_do_stop(struct pod *p, crio_call *call, crio_err *err)
 	(void)pthread_mutex_unlock(&p->lock);
 	r = pod_write_state(p, err);
 	log_info("Stopped pod sandbox: %s", p->id);
+	tell_pod(p, EVENT_STOPPED);
 	return r;
 }
 
@@ -246,6 +247,7 @@ static int pod_do_remove(struct pod *p, crio_call *call, crio_err *err)
 	(void)pthread_mutex_lock(&p->lock);
 	p->removed = true;
 	(void)pthread_mutex_unlock(&p->lock);
+	tell_pod(p, EVENT_DELETED);
 	registry_del_pod(p->lc, p);
 	names_release(p->lc->names, p->name, p->id);
 	log_info("Removed pod sandbox: %s", p->id);

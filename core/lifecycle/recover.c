@@ -301,6 +301,10 @@ static void reconnect(struct container *c, crio_call *call)
 		orphan_adopt(c);
 		return;
 	}
+	if (c->monitor_pid <= 0) /* CRI-O's words, here and below */
+		log_debug("Skipping loading conmon process for container %s: none is recorded", c->id);
+	else if (process_start_time(c->monitor_pid) != c->monitor_start_time)
+		log_error("Failed to load conmon process for container %s: process %d has gone", c->id, (int)c->monitor_pid);
 	const struct lifecycle *lc = c->lc;
 	struct crio_runtime_reconnect_args a = { .size = sizeof(a),
 						 .pid = c->pid,
@@ -407,6 +411,7 @@ static void recover_pod(struct lifecycle *lc, struct store *s, const struct stor
 		return;
 	}
 	bool infra = recover_infra(p, &f);
+	p->told_stop = p->stopped;
 	if (names_restore(lc->names, p->name, p->id, NULL) < 0)
 		log_warn("Pod sandbox %s: its name '%s' is taken by another", p->id, p->name);
 	if (registry_add_pod(lc, p, NULL) < 0)
@@ -437,6 +442,7 @@ static void recover_container(struct lifecycle *lc, struct store *s, const struc
 			log_warn("Take down half-made container %s: %s", c->id, err_text(&err));
 		return;
 	}
+	c->told_exit = c->state == CONTAINER_EXITED;
 	if (names_restore(lc->names, c->name, c->id, NULL) < 0)
 		log_warn("Container %s: its name '%s' is taken by another", c->id, c->name);
 	if (registry_add_container(lc, c, NULL) < 0)

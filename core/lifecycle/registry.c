@@ -309,15 +309,23 @@ int registry_container(struct lifecycle *lc, const char *id, struct container **
 	return r;
 }
 
-void registry_park(struct lifecycle *lc, const char *id, bool parked)
+bool registry_park(struct lifecycle *lc, const char *id, bool parked)
 {
 	cleanup_unlock pthread_mutex_t *l = lock(&lc->lock);
 	struct pod *p = map_get(lc->pods, id);
 	struct container *c = map_get(lc->containers, id);
-	if (p)
-		p->parked = parked;
-	if (c)
-		c->parked = parked;
+	bool *field = p ? &p->parked : c ? &c->parked : NULL, was = field && *field;
+	if (field)
+		*field = parked;
+	return was;
+}
+
+bool registry_shows(struct lifecycle *lc, const char *id)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&lc->lock);
+	const struct pod *p = map_get(lc->pods, id);
+	const struct container *c = map_get(lc->containers, id);
+	return (p && !p->parked) || (c && !c->parked);
 }
 
 struct pod *registry_whole_pod(struct lifecycle *lc, const char *id)

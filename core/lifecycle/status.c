@@ -248,3 +248,22 @@ int containers_list(struct lifecycle *lc, const struct list_filter *f, struct co
 	*ret_n = n;
 	return 0;
 }
+
+int pod_family(struct pod *p, struct container ***ret, size_t *ret_n, crio_err *err)
+{
+	struct lifecycle *lc = p->lc;
+	const char *uid = p->config.meta.uid;
+	cleanup_unlock pthread_mutex_t *l = lock(&lc->lock);
+	struct container **v = calloc(lc->n_containers + 1, sizeof(*v));
+	size_t n = 0;
+	if (!v)
+		return err_nomem(err);
+	for (size_t i = 0; i < lc->n_containers; i++) {
+		struct container *c = lc->container_order[i];
+		if (!c->parked && (c->pod == p || (*uid && str_eq(c->pod->config.meta.uid, uid))))
+			v[n++] = container_ref(c);
+	}
+	*ret = v;
+	*ret_n = n;
+	return 0;
+}

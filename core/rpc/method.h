@@ -11,6 +11,8 @@ struct conf;
 struct lifecycle;
 struct images;
 struct plugins;
+struct events;
+struct rpc_call;
 
 /* What handlers stand on, as of the call's start. */
 struct rpc_env {
@@ -19,6 +21,8 @@ struct rpc_env {
 	struct images *images;
 	struct plugins *plugins;
 	const char *version;
+	struct events *events;	     /* events.h; NULL in tests */
+	struct rpc_call *streaming;  /* for rpc_stream_open */
 	void *arg; /* rpc_args.methods_arg */
 };
 

@@ -13,41 +13,19 @@
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 #include <malloc.h>
-#include <stdatomic.h>
 
 #include "core/conf/conf.h"
-#include "core/rpc/server.h"
+#include "core/rpc/rpc_call.h"
 #include "core/rpc/status.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
 #include "core/util/str.h"
 
 #define TEXT_MAX (16u << 10) /* of a message in the log */
-#define STATUS_MAX 4000u     /* of a status message: it travels in a header */
-#define PATH_MAX_LEN 160
-
-struct rpc_call {
-	struct rpc_server *s;
-	_Atomic int refs;
-	struct rpc_tag accept, message, close, sent;
-	grpc_call *call;
-	grpc_call_details details;
-	grpc_metadata_array metadata;
-	grpc_byte_buffer *request;
-	size_t request_n; /* taken from the budget */
-	int cancelled;	  /* written by gRPC before on_close */
-	crio_call *cc;
-	const struct rpc_method *method;
-	char path[PATH_MAX_LEN];
-	bool accepted;
-	bool handling;		/* counted in in_handlers */
-	size_t biggest;		/* bytes it held at once */
-	grpc_slice status_text; /* until sent */
-};
 
 static void call_free(struct rpc_call *c);
 
-static void rpc_call_unref(struct rpc_call *c)
+void rpc_call_unref(struct rpc_call *c)
 {
 	if (atomic_fetch_sub(&c->refs, 1) == 1)
 		call_free(c);
@@ -95,6 +73,7 @@ static void call_free(struct rpc_call *c)
 	grpc_call_details_destroy(&c->details);
 	grpc_metadata_array_destroy(&c->metadata);
 	call_unref(c->cc);
+	rpc_stream_unref(c->stream);
 	pthread_mutex_lock(&s->lock);
 	if (c->accepted) {
 		s->active--;
@@ -116,14 +95,18 @@ static void on_sent(struct rpc_tag *t, bool ok)
 static void on_close(struct rpc_tag *t, bool ok)
 {
 	struct rpc_call *c = CALL_OF(t, close);
+	struct rpc_stream *st;
 
 	(void)ok;
 	if (c->cancelled)
 		call_cancel(c->cc);
+	st = c->stream;
+	if (st)
+		rpc_stream_gone(st);
 	rpc_call_unref(c);
 }
 
-static bool start_batch(struct rpc_call *c, const grpc_op *ops, size_t n, struct rpc_tag *t)
+bool rpc_call_batch(struct rpc_call *c, const grpc_op *ops, size_t n, struct rpc_tag *t)
 {
 	grpc_call *call = c->call; /* c may be gone as soon as the operation has started */
 
@@ -131,12 +114,22 @@ static bool start_batch(struct rpc_call *c, const grpc_op *ops, size_t n, struct
 	return grpc_call_start_batch(call, ops, n, t, NULL) == GRPC_CALL_OK;
 }
 
+void rpc_call_status_text(struct rpc_call *c, const char *text)
+{
+	size_t len = text ? strnlen(text, RPC_STATUS_MAX) : 0;
+
+	if (!len)
+		return;
+	c->status_text = grpc_slice_from_copied_buffer(text, len);
+	rpc_text_fix_utf8((char *)GRPC_SLICE_START_PTR(c->status_text), len);
+}
+
 /* Sends the answer and gives the caller's reference to on_sent. reply is NULL for an error. */
 static void finish(struct rpc_call *c, int code, const char *text, struct rpc_reply *reply)
 {
 	grpc_byte_buffer *out = NULL;
 	grpc_op ops[3];
-	size_t n = 0, len = text ? strnlen(text, STATUS_MAX) : 0;
+	size_t n = 0, len = text ? strnlen(text, RPC_STATUS_MAX) : 0;
 
 	memset(ops, 0, sizeof(ops));
 	ops[n++].op = GRPC_OP_SEND_INITIAL_METADATA;
@@ -149,15 +142,12 @@ static void finish(struct rpc_call *c, int code, const char *text, struct rpc_re
 		ops[n].op = GRPC_OP_SEND_MESSAGE;
 		ops[n++].data.send_message.send_message = out;
 	}
-	if (len) {
-		c->status_text = grpc_slice_from_copied_buffer(text, len);
-		rpc_text_fix_utf8((char *)GRPC_SLICE_START_PTR(c->status_text), len);
-	}
+	rpc_call_status_text(c, text);
 	ops[n].op = GRPC_OP_SEND_STATUS_FROM_SERVER;
 	ops[n].data.send_status_from_server.status = (grpc_status_code)code;
 	ops[n++].data.send_status_from_server.status_details = len ? &c->status_text : NULL;
 	c->sent.fn = on_sent;
-	if (!start_batch(c, ops, n, &c->sent)) {
+	if (!rpc_call_batch(c, ops, n, &c->sent)) {
 		log_error("cannot send the answer of %s", c->path);
 		(void)grpc_call_cancel(c->call, NULL);
 		rpc_call_unref(c);
@@ -224,6 +214,8 @@ static int handle(struct rpc_call *c, struct rpc_reply *reply, crio_err *err)
 			      .images = s->args.images,
 			      .plugins = s->args.plugins,
 			      .version = s->args.version,
+			      .events = s->events,
+			      .streaming = c,
 			      .arg = s->args.methods_arg};
 	ProtobufCMessage *req = NULL;
 	struct rpc_arena a;
@@ -279,17 +271,26 @@ static void call_job(void *arg)
 	struct rpc_call *c = arg;
 	struct rpc_reply reply = {NULL, 0};
 	cleanup_err crio_err err = ERR_INIT;
+	struct rpc_stream *st;
 	int r;
 
 	count_handler(c, 1);
 	log_set_request(call_id(c->cc), c->path);
 	r = handle(c, &reply, &err);
+	st = c->stream;
 	if (r < 0)
 		log_failure(c, r, &err);
-	else
+	else if (!st)
 		log_reply(c, &reply);
 	log_set_request(NULL, NULL);
 	count_handler(c, -1);
+	if (st && r == 0) {
+		rpc_stream_begin(st); /* answers, and lets go of the call */
+		free(reply.p);
+		return;
+	}
+	if (st)
+		rpc_stream_forget(st);
 	if (r < 0)
 		finish_err(c, r, err_text(&err));
 	else
@@ -344,7 +345,7 @@ static void copy_path(struct rpc_call *c)
 
 static void refuse_method(struct rpc_call *c)
 {
-	char text[PATH_MAX_LEN + 80];
+	char text[RPC_PATH_MAX + 80];
 
 	if (c->method)
 		snprintf(text, sizeof(text), "%s is not implemented by this version of crio", c->method->name);
@@ -363,7 +364,7 @@ static bool start_ops(struct rpc_call *c)
 	op.data.recv_close_on_server.cancelled = &c->cancelled;
 	c->close.fn = on_close;
 	atomic_fetch_add(&c->refs, 1); /* on_close's, which may run before start_batch returns */
-	if (!start_batch(c, &op, 1, &c->close)) {
+	if (!rpc_call_batch(c, &op, 1, &c->close)) {
 		atomic_fetch_sub(&c->refs, 1);
 		return false;
 	}
@@ -375,7 +376,7 @@ static bool start_ops(struct rpc_call *c)
 	op.op = GRPC_OP_RECV_MESSAGE;
 	op.data.recv_message.recv_message = &c->request;
 	c->message.fn = on_message;
-	if (!start_batch(c, &op, 1, &c->message))
+	if (!rpc_call_batch(c, &op, 1, &c->message))
 		finish_err(c, CRIO_E_INTERNAL, "cannot read the request");
 	return true;
 }

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "core/conf/conf.h"
+#include "core/rpc/events.h"
 #include "core/rpc/server.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
@@ -160,6 +161,8 @@ int rpc_server_new(const struct rpc_args *args, struct rpc_server **ret, crio_er
 		s->args.http = http1_add;
 		s->args.http_arg = s->http;
 	}
+	if (!r && args->lifecycle)
+		r = events_new(args->lifecycle, &s->events, err);
 	if (!r)
 		r = add_methods(s, err);
 	if (!r)
@@ -219,6 +222,7 @@ int rpc_server_stop(struct rpc_server *s, uint32_t grace_ms)
 	if (!s->started || s->stopped)
 		return s->stuck;
 	s->stopped = true;
+	events_end(s->events);
 	if (s->conns)
 		conns_stop(s->conns);
 	if (!s->n_pollers)
@@ -295,6 +299,7 @@ void rpc_server_free(struct rpc_server *s)
 		grpc_completion_queue_destroy(s->cq);
 	}
 	map_free(s->methods);
+	events_free(s->events);
 	conf_unref(s->conf);
 	free((void *)(uintptr_t)s->args.socket_path);
 	free((void *)(uintptr_t)s->args.version);

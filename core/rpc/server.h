@@ -17,6 +17,7 @@
 
 struct conns;
 struct http1;
+struct events;
 
 struct rpc_server {
 	struct rpc_args args; /* as given, defaults filled in; strings are copies */
@@ -27,6 +28,7 @@ struct rpc_server {
 	int n_pollers;
 	struct conns *conns;
 	struct http1 *http;
+	struct events *events; /* NULL without a lifecycle */
 	struct rpc_budget budget;
 
 	pthread_mutex_t lock;	/* guards what follows */

@@ -19,6 +19,8 @@ RPC_HANDLER(rpc_stop_pod);
 RPC_HANDLER(rpc_remove_pod);
 RPC_HANDLER(rpc_pod_status);
 RPC_HANDLER(rpc_list_pods);
+/* svc_events.c */
+RPC_HANDLER(rpc_container_events);
 /* svc_container.c */
 RPC_HANDLER(rpc_create_container);
 RPC_HANDLER(rpc_start_container);

@@ -1,5 +1,7 @@
 /* svc_pod.c: pod sandboxes. */
+#include "core/conf/conf.h"
 #include "core/rpc/convert.h"
+#include "core/rpc/events.h"
 #include "core/rpc/lists.h"
 #include "core/rpc/services.h"
 #include "core/util/log.h"
@@ -81,7 +83,9 @@ RPC_HANDLER(rpc_pod_status)
 		r.info = &infos;
 		r.n_info = 1;
 	}
-	if (!e)
+	if (!e && env->conf->runtime.enable_pod_events)
+		e = rpc_pod_containers(call, s.pod, &r, reply, err);
+	else if (!e)
 		e = rpc_reply_pack(reply, &r.base, err);
 	pod_status_release(&s);
 	return e;

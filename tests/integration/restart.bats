@@ -162,3 +162,20 @@ remove_pod() { rm_pod "$K"; }
 	again down9
 	rm_pod "$p"; clean
 }
+
+state_file() { echo "$NODE/root/overlay-containers/$1/userdata/state.json"; }
+@test "a monitor that died while the daemon was away: its container is ended; one that is not recorded is found by its pid file" {
+	local p c d m
+	p=$(run_pod p1); c=$(run_ctr "$p" p1 c); d=$(run_ctr "$p" p1 d)
+	m=$(jq .containerMonitorProcess.pid "$(state_file "$c")"); [ "$m" -gt 1 ]
+	down9; kill -KILL "$m"
+	jq 'del(.containerMonitorProcess)' "$(state_file "$d")" >"$NODE/state.new"; mv "$NODE/state.new" "$(state_file "$d")"
+	up
+	log_has "Failed to load conmon process for container $c"; log_has "Skipping loading conmon process for container $d"
+	wait_exit "$c"; log_has "Conmon for container $c is stopped, although the container is running"
+	[ "$(ctr_field "$d" state)" = CONTAINER_RUNNING ]; stop_ctr "$d" 10; [ "$(ctr_field "$d" exit_code)" = 3 ]
+	# One that dies under our eyes is noticed at once, after a restart too.
+	d=$(run_ctr "$p" p1 e); again down15; kill -KILL "$(jq .containerMonitorProcess.pid "$(state_file "$d")")"
+	wait_exit "$d" 5; log_has "Conmon for container $d is stopped"
+	rm_pod "$p"; clean
+}

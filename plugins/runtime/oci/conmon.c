@@ -203,7 +203,7 @@ static char *conmon_words(struct creation *k)
 	return text;
 }
 
-static int read_pidfile(struct ctr *c, const char *name, pid_t *ret)
+int read_pidfile(struct ctr *c, const char *name, pid_t *ret)
 {
 	auto_free char *path = fmt("%s/%s", c->bundle, name), *text = path ? file_read(path, 32, NULL) : NULL;
 	int64_t pid;
@@ -337,7 +337,7 @@ static void remove_container_cgroup(struct ctr *c)
 		(void)cgroups_remove(&c->o->cgroups, cgroup, CLEANUP_NS);
 }
 
-static bool is_conmon_of(pid_t pid, const char *id)
+bool is_conmon_of(pid_t pid, const char *id)
 {
 	auto_free char *path = fmt("/proc/%d/cmdline", (int)pid), *text = NULL;
 	size_t n = 0;

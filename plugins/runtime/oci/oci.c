@@ -281,6 +281,26 @@ static void find_monitor_cgroup(struct oci *o, crio_call *call, struct ctr *c)
 	}
 }
 
+/* Versions of CRI-O that do not record the monitor left its pid file: it is the one when its command line says so. */
+static void find_monitor(struct ctr *c)
+{
+	pid_t pid;
+
+	if (c->monitor_pid > 0 || read_pidfile(c, "conmon-pidfile", &pid) < 0 || !is_conmon_of(pid, c->id) ||
+	    !proc_start_time(pid, &c->monitor_start))
+		return;
+	c->monitor_pid = pid;
+}
+
+/* It runs, and nobody reads what it says or would learn of its end. */
+static void report_monitor(struct ctr *c)
+{
+	struct crio_event_exit e = {.size = sizeof(e), .id = c->id, .time_ns = real_ns()};
+
+	if (c->monitor_pid > 0 && c->monitor_died && proc_is(c->pid, c->start))
+		(void)c->o->host->emit(c->o->in, CRIO_EVENT_MONITOR_DIED, &e);
+}
+
 static int op_reconnect(void *self, crio_call *call, const struct crio_runtime_reconnect_args *args,
 			struct crio_runtime_state_out *out, crio_err *err)
 {
@@ -302,6 +322,7 @@ static int op_reconnect(void *self, crio_call *call, const struct crio_runtime_r
 	c->start = args->start_time ? args->start_time : UINT64_MAX;
 	c->monitor_pid = args->monitor_pid;
 	c->monitor_start = args->monitor_start_time ? args->monitor_start_time : UINT64_MAX;
+	find_monitor(c);
 	find_cgroup(c);
 	find_monitor_cgroup(o, call, c);
 	if (!ctr_add(c))
@@ -332,6 +353,7 @@ static int op_reconnect(void *self, crio_call *call, const struct crio_runtime_r
 		fill_stopped(c, out);
 		return 0;
 	}
+	report_monitor(c);
 	return state_of(o, call, c, out, err);
 }
 

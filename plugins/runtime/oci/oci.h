@@ -156,6 +156,10 @@ void conmon_remove(struct ctr *c);
 /* For a container known only by its record: ends the conmon, runtime and processes of a creation that was cut short by the
  * daemon's end. They are where the record says, in the monitor's cgroup, and in the one of the specification. */
 void conmon_end_strangers(struct ctr *c);
+/* Does its command line name this container? */
+bool is_conmon_of(pid_t pid, const char *id);
+/* The number in a file of the bundle: "conmon-pidfile". 0, or -1. */
+int read_pidfile(struct ctr *c, const char *name, pid_t *ret);
 /* scope.c: moves a process into a transient scope below `slice`. */
 int scope_start(struct oci *o, crio_call *call, const char *unit, const char *slice, pid_t pid, crio_err *err);
 
