@@ -5,6 +5,7 @@
 #include "core/cli/cli.h"
 #include "core/daemon.h"
 #include "core/plugin/probe.h"
+#include "core/util/failpoint.h"
 
 static int run_daemon(const struct conf *conf, const struct conf_args *args)
 {
@@ -20,5 +21,9 @@ int main(int argc, char **argv)
 	LTDL_SET_PRELOADED_SYMBOLS(); /* plugins that were built in with --with-<kind>-<name>=static */
 	if (argc == 5 && !strcmp(argv[1], "--probe-plugin"))
 		return probe_main(argv[2], argv[3], argv[4]);
+#ifdef CRIO_FAILPOINTS
+	if (argc == 2 && !strcmp(argv[1], "--list-failpoints"))
+		return failpoint_list(stdout), 0;
+#endif
 	return cli_main(argc, argv, run_daemon);
 }

@@ -4,6 +4,7 @@
 
 #include "core/lifecycle/cgroup.h"
 #include "core/lifecycle/inner.h"
+#include "core/util/failpoint.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
 
@@ -216,7 +217,7 @@ static int make_record(struct container *c, crio_call *call, const struct image 
 	free(c->run_dir);
 	c->dir = store_container_dir(p->store, c->id);
 	c->run_dir = store_container_run_dir(p->store, c->id);
-	return c->dir && c->run_dir ? 0 : err_nomem(err);
+	return c->dir && c->run_dir ? FAILPOINT("container.record", err) : err_nomem(err);
 }
 
 /* <log_directory>/<log_path>, or <log_dir>/<pod>/<id>.log when the client names none (contract 2.2 log_dir). */
@@ -242,7 +243,7 @@ static int make_log_path(struct container *c, crio_err *err)
 	*slash = '\0';
 	int r = fs_mkdir_p(c->log_path, 0755, err);
 	*slash = '/';
-	return r;
+	return r < 0 ? r : FAILPOINT("container.log_dir", err);
 }
 
 static int container_make(struct container *c, crio_call *call, crio_err *err)
@@ -295,6 +296,7 @@ int container_release_all(struct container *c, crio_call *call, crio_err *err)
 		r = store_container_delete(c->pod->store, call, c->id, err);
 	if (r < 0)
 		return err_wrap(err, "remove container %s", c->id);
+	FAILPOINT_CUT("container.removed");
 	(void)pthread_mutex_lock(&c->lock);
 	c->removed = true;
 	(void)pthread_mutex_unlock(&c->lock);

@@ -14,6 +14,7 @@
 #include <sys/vfs.h>
 
 #include "core/lifecycle/resolv.h"
+#include "core/util/failpoint.h"
 #include "core/util/fs.h"
 
 #define STACKED_MAX 16 /* mounts on one pin that ns_remove takes off */
@@ -114,7 +115,7 @@ static int pin(enum ns_kind kind, const char *path, crio_err *err)
 	(void)snprintf(from, sizeof(from), "/proc/thread-self/ns/%s", ns_rows[kind].proc);
 	if (mount(from, path, NULL, MS_BIND, NULL) < 0)
 		return err_errno(err, errno, "pin %s namespace at %s", ns_rows[kind].proc, path);
-	return 0;
+	return FAILPOINT("netns.pinned", err);
 }
 
 struct job {
@@ -215,7 +216,7 @@ static int pin_file(struct job *j, enum ns_kind kind, crio_err *err)
 	if (fd < 0)
 		return err_errno(err, errno, "make %s", j->path[kind]);
 	j->made[kind] = true;
-	return 0;
+	return FAILPOINT("netns.file", err);
 }
 
 int netns_create(const struct netns_args *args, crio_err *err)
@@ -268,7 +269,8 @@ int ns_remove(const char *path, crio_err *err)
 	if (!S_ISREG(st.st_mode) || st.st_size != 0)
 		return err_set(err, CRIO_E_PRECONDITION,
 			       "%s is neither a pinned namespace nor an empty file: not removed", path);
-	return fs_unlink(path, err);
+	r = FAILPOINT("netns.unpinned", err);
+	return r < 0 ? r : fs_unlink(path, err);
 }
 
 int netns_remove(const char *dir, const char *name, crio_err *err)

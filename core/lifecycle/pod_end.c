@@ -4,6 +4,7 @@
 #include "core/lifecycle/cgroup.h"
 #include "core/lifecycle/inner.h"
 #include "core/lifecycle/netns.h"
+#include "core/util/failpoint.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
 
@@ -66,12 +67,14 @@ int pod_release_all(struct pod *p, crio_call *call, crio_err *err)
 {
 	int r = stop_parts(p, call, err);
 	crio_err why = ERR_INIT;
+	r = r < 0 ? r : FAILPOINT("pod.stopped", err);
 	if (r < 0)
 		return r;
 	if (p->infra)
 		first(&r, container_release_all(p->infra, call, &why), err, &why);
 	else if (p->store)
 		first(&r, store_container_delete(p->store, call, p->id, &why), err, &why);
+	FAILPOINT_CUT("pod.record_removed");
 	if (r == 0 && p->cgroup_made) {
 		cleanup_free char *path = NULL;
 		if (cgroup_parent_fs_path(p->lc->systemd, p->cgroup_parent, &path, NULL) == 0 && cgroup_remove(path, NULL) < 0)

@@ -12,6 +12,7 @@
 #include "core/lifecycle/netns.h"
 #include "core/lifecycle/resolv.h"
 #include "core/plugin/select.h"
+#include "core/util/failpoint.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
 
@@ -195,7 +196,7 @@ static int make_record(struct pod *p, crio_call *call, const struct image *im, c
 		return r;
 	p->dir = (free(p->dir), store_container_dir(p->store, p->id));
 	p->run_dir = (free(p->run_dir), store_container_run_dir(p->store, p->id));
-	return p->dir && p->run_dir ? 0 : err_nomem(err);
+	return p->dir && p->run_dir ? FAILPOINT("pod.record", err) : err_nomem(err);
 }
 
 /* ---- namespaces, files, cgroup ---- */
@@ -268,7 +269,8 @@ static int make_files(struct pod *p, crio_err *err)
 	if (r < 0)
 		return r;
 	cleanup_free char *env = path_fmt("%s/.containerenv", p->run_dir);
-	return env ? write_text(env, "", err) : err_nomem(err);
+	r = env ? write_text(env, "", err) : err_nomem(err);
+	return r < 0 ? r : FAILPOINT("pod.files", err);
 }
 
 static int name_shm(struct pod *p, crio_err *err)
@@ -291,7 +293,7 @@ static int make_shm(struct pod *p, crio_err *err)
 	(void)snprintf(opts, sizeof(opts), "mode=1777,size=%lld", (long long)size);
 	if (mount("shm", p->shm_path, "tmpfs", MS_NOEXEC | MS_NOSUID | MS_NODEV, opts) < 0)
 		return err_errno(err, errno, "mount %s", p->shm_path);
-	return 0;
+	return FAILPOINT("pod.shm", err);
 }
 
 static int name_cgroup(struct pod *p, crio_err *err)
@@ -321,7 +323,8 @@ static int make_cgroup(struct pod *p, crio_err *err)
 	if (p->lc->systemd)
 		return 0;
 	int r = cgroup_parent_fs_path(false, p->cgroup_parent, &fs_path, err);
-	return r < 0 ? r : cgroup_make(fs_path, err);
+	r = r < 0 ? r : cgroup_make(fs_path, err);
+	return r < 0 ? r : FAILPOINT("pod.cgroup", err);
 }
 
 /* ---- the spec and the infra container ---- */

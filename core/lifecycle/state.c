@@ -4,6 +4,7 @@
  * power loss nothing of it is true any more, so there is no fsync.
  */
 #include "core/lifecycle/inner.h"
+#include "core/util/failpoint.h"
 #include "core/util/fs.h"
 
 #define STATE_MAX (256u << 10)
@@ -78,8 +79,11 @@ int config_write(const char *dir, const char *run_dir, const struct json_object 
 	cleanup_free char *text = json_text(spec);
 	if (!text)
 		return err_nomem(err);
-	int r = write_text(dir, "config.json", text, err);
-	return r < 0 ? r : write_text(run_dir, "config.json", text, err);
+	int r = FAILPOINT("lifecycle.config", err);
+	r = r < 0 ? r : write_text(dir, "config.json", text, err);
+	r = r < 0 ? r : FAILPOINT("lifecycle.config.kept", err);
+	r = r < 0 ? r : write_text(run_dir, "config.json", text, err);
+	return r < 0 ? r : FAILPOINT("lifecycle.config.done", err);
 }
 
 static int write_state(const char *dir, const struct json_object *o, crio_err *err)
@@ -93,7 +97,9 @@ int container_write_state(struct container *c, crio_err *err)
 	cleanup_json struct json_object *o = container_json(c);
 	if (!o)
 		return err_nomem(err);
-	int r = write_state(c->dir, o, err);
+	int r = FAILPOINT("container.state", err);
+	r = r < 0 ? r : write_state(c->dir, o, err);
+	r = r < 0 ? r : FAILPOINT("container.state.done", err);
 	return r < 0 ? err_wrap(err, "record state of container %s", c->id) : 0;
 }
 
@@ -151,7 +157,9 @@ int pod_write_state(struct pod *p, crio_err *err)
 	}
 	if (r < 0)
 		return err_nomem(err);
-	r = write_state(p->dir, o, err);
+	r = FAILPOINT("pod.state", err);
+	r = r < 0 ? r : write_state(p->dir, o, err);
+	r = r < 0 ? r : FAILPOINT("pod.state.done", err);
 	/* CRI-O's marker files. */
 	const struct {
 		const char *name;
@@ -163,6 +171,7 @@ int pod_write_state(struct pod *p, crio_err *err)
 			return err_nomem(err);
 		if (marks[i].on)
 			r = fs_write_path(path, "", 0, 0600, FS_RUN, err);
+		r = r < 0 ? r : FAILPOINT("pod.state.mark", err);
 	}
 	return r < 0 ? err_wrap(err, "record state of pod sandbox %s", p->id) : 0;
 }

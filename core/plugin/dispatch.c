@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "core/plugin/inner.h"
+#include "core/util/failpoint.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
 
@@ -34,6 +35,23 @@ const struct op_desc op_descs[OP_COUNT] = {
 #include "core/plugin/ops.def"
 #undef OP
 };
+
+#ifdef CRIO_FAILPOINTS
+static struct failpoint op_points[OP_COUNT][2] = {
+#define OP(k, o, c, a, r, i) [OP_##k##_##o] = { { #k "." #o ".before", 0 }, { #k "." #o ".after", 0 } },
+#include "core/plugin/ops.def"
+#undef OP
+};
+#define OP(k, o, c, a, r, i)                                                                                           \
+	static struct failpoint *known_##k##_##o[] __attribute__((section("failpoints"), used)) = {                    \
+		&op_points[OP_##k##_##o][0], &op_points[OP_##k##_##o][1]                                               \
+	};
+#include "core/plugin/ops.def"
+#undef OP
+#define OP_POINT(index, after, err) failpoint_pass(&op_points[index][after], err)
+#else
+#define OP_POINT(index, after, err) 0
+#endif
 
 /* One operation under way, shared by the caller and the plugin's thread. */
 struct flight {
@@ -222,7 +240,12 @@ static void fly(void *arg)
 	struct plugin_inst *in = f->in;
 	crio_err err = ERR_INIT;
 	int64_t t = now_mono_ns();
-	int r = f->op->run(&in->mod->ops, in->self, f->call, f->args, f->out, &err);
+	int r = OP_POINT(f->op - op_descs, 0, &err);
+	r = r < 0 ? r : f->op->run(&in->mod->ops, in->self, f->call, f->args, f->out, &err);
+	if (r == 0 && OP_POINT(f->op - op_descs, 1, &err) < 0) {
+		fields_close(f->op->out, f->out);
+		r = CRIO_E_IO;
+	}
 	measure(in, f->op, now_mono_ns() - t, r < 0);
 	r = mend(f, r, &err);
 	fields_close(f->op->args, f->args);

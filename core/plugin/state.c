@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "core/plugin/inner.h"
+#include "core/util/failpoint.h"
 #include "core/util/fs.h"
 
 #define STATE_MAX (1u << 20)
@@ -63,7 +64,10 @@ int state_put(struct plugin_inst *in, const char *key, struct crio_bytes v, int 
 	cleanup_close int dir = open_dir(in, durability, true, err);
 	if (dir < 0)
 		return dir;
-	r = fs_write_file(dir, key, v.p, v.n, 0600, durability == CRIO_STATE_KEEP ? FS_KEEP : FS_RUN, err);
+	r = FAILPOINT("plugin.state_put", err);
+	if (r == 0)
+		r = fs_write_file(dir, key, v.p, v.n, 0600, durability == CRIO_STATE_KEEP ? FS_KEEP : FS_RUN, err);
+	r = r < 0 ? r : FAILPOINT("plugin.state_put.done", err);
 	if (r < 0)
 		return r;
 	cleanup_close int other = open_dir(in, durability == CRIO_STATE_KEEP ? CRIO_STATE_RUN : CRIO_STATE_KEEP, false, NULL);
@@ -98,6 +102,7 @@ int state_get(struct plugin_inst *in, crio_call *call, const char *key, struct c
 int state_del(struct plugin_inst *in, const char *key, crio_err *err)
 {
 	int r = check_key(key, err);
+	r = r < 0 ? r : FAILPOINT("plugin.state_del", err);
 	for (int d = CRIO_STATE_RUN; r == 0 && d <= CRIO_STATE_KEEP; d++) {
 		cleanup_close int dir = open_dir(in, d, false, NULL);
 		if (dir >= 0 && unlinkat(dir, key, 0) < 0 && errno != ENOENT)

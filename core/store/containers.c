@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 
+#include "core/util/failpoint.h"
 #include "core/util/json.h"
 
 #define METADATA_MAX (1u << 20)
@@ -33,12 +34,15 @@ static int make_dirs(struct store *s, const char *id, crio_err *err)
 	if (!a || !b)
 		return err_nomem(err);
 	int r = fs_mkdir_p(a, 0700, err);
-	return r < 0 ? r : fs_mkdir_p(b, 0700, err);
+	r = r < 0 ? r : FAILPOINT("store.container.dir", err);
+	r = r < 0 ? r : fs_mkdir_p(b, 0700, err);
+	return r < 0 ? r : FAILPOINT("store.container.dirs", err);
 }
 
 int container_dirs_remove(struct store *s, const char *id, crio_err *err)
 {
 	int r = fs_rm_rf(s->t[T_CONTAINERS].dirfd, id, err);
+	FAILPOINT_CUT("store.container.dir_removed");
 	cleanup_free char *run = path_fmt("%s/%s-containers", s->runroot, s->driver);
 	if (!run)
 		return r < 0 ? r : err_nomem(err);

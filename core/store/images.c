@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "core/util/digest.h"
+#include "core/util/failpoint.h"
 #include "core/util/json.h"
 
 #define BIG_KEY_MAX 180 /* base64 of it still fits a file name */
@@ -226,6 +227,8 @@ static int big_put_all(struct store *s, struct json_object *o, const struct stor
 		if (r < 0)
 			return r;
 	}
+	if (FAILPOINT("store.image.data", err) < 0)
+		return CRIO_E_IO;
 	if (syncfs(dir) < 0)
 		return err_errno(err, errno, "sync of %s/%s", s->t[T_IMAGES].dir, a->id);
 	return 0;
@@ -511,6 +514,7 @@ int store_image_delete(struct store *s, crio_call *call, const char *id, crio_er
 	code = delete_records(s, id, &gone, err);
 	if (code < 0)
 		return err_wrap(err, "remove image %s", id);
+	FAILPOINT_CUT("store.image.records_removed");
 	(void)fs_rm_rf(s->t[T_IMAGES].dirfd, id, NULL);
 	/* With the locks: nobody makes a layer of the same id meanwhile. Drivers only rename here. */
 	return layers_discard(s, call, &gone, err);

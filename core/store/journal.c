@@ -7,6 +7,8 @@
 
 #include <fcntl.h>
 
+#include "core/util/failpoint.h"
+
 int journal_open(struct store *s, crio_err *err)
 {
 	cleanup_free char *dir = path_fmt("%s/crio/journal", s->root);
@@ -32,11 +34,14 @@ int journal_add(struct store *s, char kind, const char *id, const char *note, cr
 {
 	char name[72];
 	entry_name(kind, id, name);
+	if (FAILPOINT("store.journal.add", err) < 0)
+		return CRIO_E_IO;
 	/* The name is what counts; a note that a crash cut short is only missed by a delete that was never answered. */
 	cleanup_close int fd = openat(s->journal_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_errno(err, errno, "journal of %s: create %s", s->root, name);
-	int r = *note ? fs_write_all(fd, note, strlen(note), err) : 0;
+	int r = FAILPOINT("store.journal.added", err);
+	r = r == 0 && *note ? fs_write_all(fd, note, strlen(note), err) : r;
 	return r < 0 ? err_wrap(err, "journal of %s", s->root) : 0;
 }
 
@@ -44,8 +49,10 @@ void journal_del(struct store *s, char kind, const char *id)
 {
 	char name[72];
 	entry_name(kind, id, name);
+	FAILPOINT_CUT("store.journal.del");
 	/* An entry that stays is found stale by the next recovery. */
 	(void)unlinkat(s->journal_fd, name, 0);
+	FAILPOINT_CUT("store.journal.deleted");
 }
 
 bool journal_note(struct store *s, char kind, const char *id, char *ret, size_t n)

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "core/util/digest.h"
+#include "core/util/failpoint.h"
 #include "core/util/json.h"
 #include "core/util/log.h"
 
@@ -207,6 +208,7 @@ int layers_discard(struct store *s, crio_call *call, const struct strv *gone, cr
 				    : r; /* its journal entry stays: tried again by store_gc and at the next start */
 			continue;
 		}
+		FAILPOINT_CUT("store.layer.tree_removed");
 		layer_files_remove(s, gone->v[i]);
 		journal_del(s, 'l', gone->v[i]);
 	}
@@ -301,7 +303,8 @@ static int begin_files(struct store_new_layer *n, crio_call *call, crio_err *err
 	n->tar_fd = openat(n->s->t[T_LAYERS].dirfd, tmp, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (n->tar_fd < 0)
 		return err_errno(err, errno, "create %s/%s", n->s->t[T_LAYERS].dir, tmp);
-	return begin_tree(n, call, err);
+	int r = FAILPOINT("store.layer.tar_split", err);
+	return r < 0 ? r : begin_tree(n, call, err);
 }
 
 static void new_layer_free(struct store_new_layer *n)
@@ -462,7 +465,7 @@ static int place(struct store_new_layer *n, crio_call *call, bool no_tar_split, 
 		return err_errno(err, errno, "rename %s/%s", n->s->t[T_LAYERS].dir, tmp);
 	if (!no_tar_split)
 		n->tar_fd = safe_close(n->tar_fd);
-	return 0;
+	return FAILPOINT("store.layer.placed", err);
 }
 
 static int record(struct store_new_layer *n, crio_call *call, const struct store_layer_info *info, struct rec *r,

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 
+#include "core/util/failpoint.h"
 #include "core/util/json.h"
 #include "core/util/log.h"
 
@@ -189,6 +190,8 @@ static int mount_first(struct store *s, crio_call *call, struct mnt *m, const ch
 	}
 	r = fs_mkdir_p(m->path, 0700, err);
 	if (!r)
+		r = FAILPOINT("store.mount.dir", err);
+	if (!r)
 		r = mount_rows(&out.rows, m->path, err);
 	if (r < 0) {
 		cleanup_call crio_call *late = cleanup_new_call(call);
@@ -209,6 +212,7 @@ static int mount_locked(struct store *s, crio_call *call, struct mnt *m, const c
 	char *path = strdup(m->path);
 	m->count++;
 	atomic_store(&m->mounted, true);
+	FAILPOINT_CUT("store.mount.mounted");
 	if (!m->direct)
 		mountpoints_note(s, call, m);
 	if (!path)
@@ -256,6 +260,7 @@ static int unmount_locked(struct store *s, crio_call *call, struct mnt *m, bool 
 				return r;
 		}
 	}
+	FAILPOINT_CUT("store.mount.unmounted");
 	bool was = m->count > 0;
 	m->count = 0;
 	atomic_store(&m->mounted, false);

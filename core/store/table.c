@@ -12,6 +12,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "core/util/failpoint.h"
 #include "core/util/json.h"
 #include "core/util/log.h"
 
@@ -427,10 +428,17 @@ static int bump(struct table *t, crio_err *err)
 	return 0;
 }
 
+/* One point for each kind of record. */
+#define TABLE_POINT(kind, what, err)                                                                              \
+	((kind) == T_LAYERS ? FAILPOINT("store.layers." what, err) :                                              \
+	 (kind) == T_IMAGES ? FAILPOINT("store.images." what, err) : FAILPOINT("store.containers." what, err))
+
 int edit_save(struct edit *e, enum fs_durability d, crio_err *err)
 {
 	struct table *t = e->t;
 
+	if (TABLE_POINT(t->kind, "save", err) < 0)
+		return CRIO_E_IO;
 	for (int i = 0; i < 2; i++) {
 		if (!e->touched[i] || !names[t->kind].files[i])
 			continue;
@@ -441,7 +449,8 @@ int edit_save(struct edit *e, enum fs_durability d, crio_err *err)
 		}
 		t->seen[i] = file_look(t, i);
 	}
-	int r = bump(t, err);
+	int r = TABLE_POINT(t->kind, "saved", err);
+	r = r < 0 ? r : bump(t, err);
 	if (r < 0)
 		return r;
 	struct set *set = edit_set(e);

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 
 #include "core/store/priv.h"
+#include "core/util/failpoint.h"
 #include "core/util/log.h"
 
 #define BOOK_MAX (64u << 20)
@@ -112,6 +113,7 @@ int usage_measure(struct store *s, crio_call *call, const char *id, struct store
 	cleanup_unlock pthread_mutex_t *l = lock(&s->usage_mu);
 	if (book_set(s, id, *ret) < 0)
 		return err_nomem(err);
+	FAILPOINT_CUT("store.usage.note");
 	/* One write, so that lines of several daemons' never mix. */
 	if (s->usage_fd >= 0 && write(s->usage_fd, line, (size_t)n) != n)
 		log_debug("Store %s: the usage of layer %s is not kept", s->root, id);

@@ -11,6 +11,8 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include "core/util/failpoint.h"
+
 static int do_openat2(int dirfd, const char *path, int flags, mode_t mode, uint64_t resolve)
 {
 	struct open_how how;
@@ -242,9 +244,11 @@ int fs_write_file(int dirfd, const char *name, const void *p, size_t n, mode_t m
 	cleanup_close int fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
 	if (fd < 0)
 		return err_errno(err, errno, "create %s", tmp);
-	int r = fs_write_all(fd, p, n, err);
+	int r = FAILPOINT("fs.write.made", err);
+	r = r < 0 ? r : fs_write_all(fd, p, n, err);
 	if (r == 0 && d == FS_KEEP && fsync(fd) < 0)
 		r = err_errno(err, errno, "fsync");
+	r = r < 0 ? r : FAILPOINT("fs.write.full", err);
 	if (r == 0 && renameat(dirfd, tmp, dirfd, name) < 0)
 		r = err_errno(err, errno, "rename");
 	if (r < 0) {
@@ -253,7 +257,7 @@ int fs_write_file(int dirfd, const char *name, const void *p, size_t n, mode_t m
 	}
 	if (d == FS_KEEP && fsync(dirfd) < 0)
 		return err_errno(err, errno, "fsync directory of %s", name);
-	return 0;
+	return FAILPOINT("fs.write.done", err);
 }
 
 int fs_write_path(const char *path, const void *p, size_t n, mode_t mode, enum fs_durability d, crio_err *err)
