@@ -169,6 +169,12 @@ int container_make_runtime(struct container *c, crio_call *call, const struct im
 
 /* ---- records ---- */
 
+char *pod_log_dir(const struct pod *p)
+{
+	const char *dir = p->config.log_directory;
+	return *dir ? strdup(dir) : path_fmt("%s/%s", p->lc->conf->crio.log_dir, p->id);
+}
+
 static char *store_metadata(const struct container *c)
 {
 	cleanup_json struct json_object *o = json_object_new_object();
@@ -224,13 +230,13 @@ static int make_record(struct container *c, crio_call *call, const struct image 
 static int make_log_path(struct container *c, crio_err *err)
 {
 	const struct pod *p = c->pod;
-	const char *dir = p->config.log_directory, *path = c->config.log_path;
+	const char *path = c->config.log_path;
 	cleanup_free char *slashed = path_fmt("/%s", path);
 	if (!slashed)
 		return err_nomem(err);
 	if (!path_is_clean_abs(slashed))
 		return err_set(err, CRIO_E_INVALID, "log path '%s' has '..' in it", path);
-	cleanup_free char *own = *dir ? strdup(dir) : path_fmt("%s/%s", c->lc->conf->crio.log_dir, p->id);
+	cleanup_free char *own = pod_log_dir(p);
 	if (!own)
 		return err_nomem(err);
 	if (*own != '/' || !path_is_clean_abs(own))

@@ -215,7 +215,8 @@ int pod_release_network(struct pod *p, crio_call *call, crio_err *err);
 int pod_release_all(struct pod *p, crio_call *call, crio_err *err);
 /* Common parts of spec_args for a container of the pod (infra too). */
 void pod_spec_args(const struct pod *p, struct spec_args *a);
-char *pod_default_log_dir(const struct lifecycle *lc, const struct pod *p);
+/* Where its containers log: the client's, or <log_dir>/<id>. The caller's; NULL without memory. */
+char *pod_log_dir(const struct pod *p);
 
 /* ---- container_make.c ---- */
 /* From a mounted root and a filled container: spec, bundle, runtime create, state. */

@@ -371,6 +371,11 @@ static int write_pod_spec(struct pod *p, crio_err *err)
 	a.name = infra;
 	a.created_ns = p->created_ns;
 	a.run_dir = p->run_dir;
+	/* As CRI-O: of this a restart takes the directory. */
+	cleanup_free char *log_dir = pod_log_dir(p), *log = log_dir ? path_fmt("%s/%s.log", log_dir, p->id) : NULL;
+	if (!log)
+		return err_nomem(err);
+	a.log_path = log;
 	a.spoofed = p->infra == NULL;
 	cleanup_close int rootfs = -1;
 	cleanup_image_ref struct image *im = NULL;

@@ -65,9 +65,11 @@ static int restore_pod_config(const struct found *f, struct pod *p)
 	if (str_eq(ann(f, ANN_HOST_NETWORK), "true"))
 		c->sec.ns.network = NS_NODE;
 	c->sec.privileged = str_eq(ann(f, ANN_PRIVILEGED_RUNTIME), "true");
-	const char *log = ann(f, ANN_LOG_PATH);
-	if (config_set_str(&c->meta.name, json_str(meta, "name")) < 0 || config_set_str(&c->meta.uid, json_str(meta, "uid")) < 0 ||
-	    config_set_str(&c->meta.ns, json_str(meta, "namespace")) < 0 || config_set_str(&c->log_directory, log) < 0 ||
+	/* <log directory>/<id>.log */
+	const char *log = ann(f, ANN_LOG_PATH), *slash = strrchr(log, '/');
+	cleanup_free char *log_dir = slash && slash > log ? strndup(log, (size_t)(slash - log)) : strdup("");
+	if (!log_dir || config_set_str(&c->meta.name, json_str(meta, "name")) < 0 || config_set_str(&c->meta.uid, json_str(meta, "uid")) < 0 ||
+	    config_set_str(&c->meta.ns, json_str(meta, "namespace")) < 0 || config_set_str(&c->log_directory, log_dir) < 0 ||
 	    config_set_str(&c->cgroup_parent, ann(f, ANN_CGROUP_PARENT)) < 0)
 		return CRIO_E_NOMEM;
 	size_t n = json_object_is_type(ports, json_type_array) ? json_object_array_length(ports) : 0;

@@ -43,7 +43,7 @@ survives() {
 	mv "$NODE/log/p1/c1.log" "$NODE/log/p1/c1.log.1"; cri ReopenContainerLog "{\"container_id\":\"$c1\"}"; [ -f "$NODE/log/p1/c1.log" ]
 	# The same requests again are retries.
 	[ "$(run_pod p1 '.labels={app:"x"}|.annotations={k:"v"}' "$2")" = "$p1" ]; [ "$(create_ctr "$p1" p1 c1 "$full")" = "$c1" ]
-	c5=$(run_ctr "$p2" p2 c5 "$share" "$share"); exec_ctr "$c5" ps | grep -q pause
+	c5=$(run_ctr "$p2" p2 c5 "$share" "$share"); exec_ctr "$c5" ps | grep -q pause; [ -f "$NODE/log/p2/c5.log" ]
 	stop_ctr "$c1" 10; [ "$(ctr_field "$c1" exit_code)" = 3 ]
 	rm_ctr "$c1"; rm_pod "$p1"; rm_pod "$p2"; rm_pod "$p3"
 	clean
