@@ -100,6 +100,7 @@ struct pod {
 	char *netns, *ipcns, *utsns; /* paths; "" the host's */
 	char *cgroup_parent;
 	bool cgroup_made;         /* by us: removed with the pod */
+	atomic_bool whole;        /* its state.json is written: until then the infra container does not write it, which shares it */
 	char *dir, *run_dir;      /* userdata */
 	char *hostname;
 	char *resolv_path, *hostname_path, *shm_path;

@@ -511,9 +511,10 @@ static int pod_make(struct pod *p, crio_call *call, crio_err *err)
 		r = container_make_runtime(p->infra, call, im, err);
 	if (r == 0 && p->infra)
 		r = container_do_start(p->infra, call, err);
-	if (r == 0)
-		r = pod_write_state(p, err);
-	return r;
+	if (r < 0)
+		return r;
+	atomic_store(&p->whole, true);
+	return pod_write_state(p, err);
 }
 
 static int pod_prepare(struct lifecycle *lc, crio_call *call, struct pod_config *config, const char *handler, const char *name,

@@ -94,6 +94,8 @@ static int write_state(const char *dir, const struct json_object *o, crio_err *e
 
 int container_write_state(struct container *c, crio_err *err)
 {
+	if (c->is_infra && !atomic_load(&c->pod->whole))
+		return 0;
 	cleanup_json struct json_object *o = container_json(c);
 	if (!o)
 		return err_nomem(err);
@@ -182,6 +184,7 @@ int pod_read_state(struct pod *p, crio_err *err)
 	int r = read_state(p->dir, &o, err);
 	if (r < 0)
 		return r;
+	atomic_store(&p->whole, true);
 	cleanup_free char *stopped = path_fmt("%s/stopped", p->dir), *net = path_fmt("%s/network-stopped", p->dir);
 	if (!stopped || !net)
 		return err_nomem(err);
