@@ -352,14 +352,17 @@ static int make_container(void *arg, const char *id, crio_err *err)
 	c->parked = call_over(q->call);
 	if (r == 0)
 		r = registry_add_container(q->lc, c, err);
-	registry_made(q->lc, c);
 	if (r < 0) {
 		cleanup_err crio_err why = ERR_INIT;
 		cleanup_call crio_call *undo = call_detached(q->call, CLEANUP_NS);
-		if (undo && container_release_all(c, undo, &why) < 0)
+		if (!undo || container_release_all(c, undo, &why) < 0) {
 			log_warn("Clean up after failed container %s: %s", c->id, err_text(&why));
-		return r;
+			leftover_add(q->lc, NULL, c);
+		}
 	}
+	registry_made(q->lc, c);
+	if (r < 0)
+		return r;
 	log_info("Created container %s: %s", c->id, c->name);
 	return 0;
 }

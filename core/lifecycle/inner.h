@@ -75,6 +75,8 @@ struct lifecycle {
 	void *event_arg;
 
 	int park_timer;           /* guarded by lock; 0 none */
+	struct leftover *leftovers; /* guarded by lock, as its timer */
+	int leftover_timer;
 	bool stopping;            /* guarded by lock */
 };
 
@@ -277,6 +279,13 @@ int network_setup(struct pod *p, crio_call *call, crio_err *err);
 /* Remove what is parked, by whole id. An unknown id is success. */
 int pod_remove_parked(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err);
 int container_remove_parked(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err);
+
+/* ---- leftover.c ---- */
+/* Keeps what could not be cleaned up, one of the two, for later tries. Without memory it waits for the next start. */
+void leftover_add(struct lifecycle *lc, struct pod *p, struct container *c);
+/* Tries again with those of that name, or the containers of that pod, or (both NULL) all. The first error is returned. */
+int leftovers_remove(struct lifecycle *lc, crio_call *call, const char *name, const struct pod *pod, crio_err *err);
+void leftovers_release(struct lifecycle *lc);
 
 /* ---- recover.c ---- */
 int recover(struct lifecycle *lc, crio_call *call, crio_err *err);

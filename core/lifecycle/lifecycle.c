@@ -62,6 +62,7 @@ void lifecycle_free(struct lifecycle *lc)
 	(void)pthread_mutex_unlock(&lc->lock);
 	if (timer)
 		loop_remove(lc->loop, timer);
+	leftovers_release(lc);
 	if (lc->net) {
 		plugin_inst_listen(lc->net, NULL, NULL);
 		plugin_inst_unref(lc->net);
@@ -171,7 +172,8 @@ int make_named(struct lifecycle *lc, crio_call *call, const char *kind, const ch
 		crio_err why = ERR_INIT;
 		int r = names_reserve(lc->names, name, id, &holder, &why);
 		if (r == 0) {
-			r = make(arg, id, err);
+			r = leftovers_remove(lc, call, name, NULL, err);
+			r = r < 0 ? r : make(arg, id, err);
 			if (r < 0) {
 				names_release(lc->names, name, id);
 				return r;

@@ -238,6 +238,8 @@ static int pod_do_remove(struct pod *p, crio_call *call, crio_err *err)
 	}
 	free(v);
 	if (r == 0)
+		r = leftovers_remove(p->lc, call, NULL, p, err);
+	if (r == 0)
 		r = pod_do_stop(p, call, err);
 	if (r == 0)
 		r = pod_release_all(p, call, err);

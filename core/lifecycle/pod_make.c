@@ -567,15 +567,20 @@ static int make_pod(void *arg, const char *id, crio_err *err)
 	p->parked = call_over(q->call);
 	if (r == 0)
 		r = registry_add_pod(q->lc, p, err);
-	if (p->infra)
-		registry_made(q->lc, p->infra);
 	if (r < 0) {
 		cleanup_err crio_err why = ERR_INIT;
 		cleanup_call crio_call *undo = call_detached(q->call, CLEANUP_NS);
-		if (undo && pod_release_all(p, undo, &why) < 0)
+		if (!undo || pod_release_all(p, undo, &why) < 0) {
 			log_warn("Clean up after failed pod sandbox %s: %s", p->id, err_text(&why));
-		return r;
+			leftover_add(q->lc, p, NULL);
+			return r;
+		}
 	}
+	/* Not before: the clean-up waits for the infra container's exit to be reported. */
+	if (p->infra)
+		registry_made(q->lc, p->infra);
+	if (r < 0)
+		return r;
 	log_info("Ran pod sandbox %s with infra container: %s (%s)", p->id, p->name, p->plugins);
 	return 0;
 }

@@ -408,8 +408,10 @@ static void recover_pod(struct lifecycle *lc, struct store *s, const struct stor
 		p->network_up = !p->host_network;
 		if (recover_infra(p, &f))
 			reconnect(p->infra, call);
-		if (pod_release_all(p, call, &err) < 0)
+		if (pod_release_all(p, call, &err) < 0) {
 			log_warn("Take down half-made pod sandbox %s: %s", p->id, err_text(&err));
+			leftover_add(lc, p, NULL);
+		}
 		return;
 	}
 	bool infra = recover_infra(p, &f);
@@ -440,8 +442,10 @@ static void recover_container(struct lifecycle *lc, struct store *s, const struc
 	if (container_read_state(c, NULL) < 0) {
 		cleanup_err crio_err err = ERR_INIT;
 		log_info("Take down container %s, which was being made when the daemon ended", c->id);
-		if (container_release_all(c, call, &err) < 0)
+		if (container_release_all(c, call, &err) < 0) {
 			log_warn("Take down half-made container %s: %s", c->id, err_text(&err));
+			leftover_add(lc, NULL, c);
+		}
 		return;
 	}
 	c->told_exit = c->state == CONTAINER_EXITED;
