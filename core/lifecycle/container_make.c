@@ -282,30 +282,45 @@ static int container_make(struct container *c, crio_call *call, crio_err *err)
 	return 0;
 }
 
-int container_release_all(struct container *c, crio_call *call, crio_err *err)
+void container_set_removed(struct container *c)
 {
-	int r = 0;
-	(void)pthread_mutex_lock(&c->lock);
-	bool gone = c->removed;
-	(void)pthread_mutex_unlock(&c->lock);
-	if (gone)
+	cleanup_unlock pthread_mutex_t *l = lock(&c->lock);
+	c->removed = true;
+}
+
+static bool is_removed(struct container *c)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&c->lock);
+	return c->removed;
+}
+
+int container_release_runtime(struct container *c, crio_call *call, crio_err *err)
+{
+	if (is_removed(c))
 		return 0;
 	if (!c->pod->runtime || !c->pod->store)
 		return err_set(err, CRIO_E_PRECONDITION, "a plugin of container %s is not there (%s): put its file back and start crio again to remove it", c->id,
 			       c->pod->plugins);
 	struct crio_runtime_id_args a = { .size = sizeof(a), .force = 1, .id = c->id };
 	struct crio_runtime_no_out o = { .size = sizeof(o) };
-	r = plugin_runtime_del(c->pod->runtime, call, &a, &o, err);
+	int r = plugin_runtime_del(c->pod->runtime, call, &a, &o, err);
 	if (r == 0)
 		r = store_unmount(c->pod->store, call, c->id, true, err);
-	if (r == 0)
-		r = store_container_delete(c->pod->store, call, c->id, err);
+	return r < 0 ? err_wrap(err, "remove container %s", c->id) : 0;
+}
+
+int container_release_all(struct container *c, crio_call *call, crio_err *err)
+{
+	if (is_removed(c))
+		return 0;
+	int r = container_release_runtime(c, call, err);
+	if (r < 0)
+		return r;
+	r = store_container_delete(c->pod->store, call, c->id, err);
 	if (r < 0)
 		return err_wrap(err, "remove container %s", c->id);
 	FAILPOINT_CUT("container.removed");
-	(void)pthread_mutex_lock(&c->lock);
-	c->removed = true;
-	(void)pthread_mutex_unlock(&c->lock);
+	container_set_removed(c);
 	return 0;
 }
 

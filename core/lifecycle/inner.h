@@ -227,6 +227,9 @@ int container_make_runtime(struct container *c, crio_call *call, const struct im
 int container_mount(struct container *c, crio_call *call, crio_err *err);
 /* Runtime state, mount, records: removed. Idempotent. */
 int container_release_all(struct container *c, crio_call *call, crio_err *err);
+/* Of that only the first two; the record goes later. */
+int container_release_runtime(struct container *c, crio_call *call, crio_err *err);
+void container_set_removed(struct container *c);
 
 /* ---- container_run.c ---- */
 int container_do_start(struct container *c, crio_call *call, crio_err *err);

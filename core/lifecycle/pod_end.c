@@ -66,20 +66,22 @@ static int stop_parts(struct pod *p, crio_call *call, crio_err *err)
 int pod_release_all(struct pod *p, crio_call *call, crio_err *err)
 {
 	int r = stop_parts(p, call, err);
-	crio_err why = ERR_INIT;
 	r = r < 0 ? r : FAILPOINT("pod.stopped", err);
 	if (r < 0)
 		return r;
 	if (p->infra)
-		first(&r, container_release_all(p->infra, call, &why), err, &why);
-	else if (p->store)
-		first(&r, store_container_delete(p->store, call, p->id, &why), err, &why);
-	FAILPOINT_CUT("pod.record_removed");
+		r = container_release_runtime(p->infra, call, err);
+	/* Before the record, which is what tells of it. */
 	if (r == 0 && p->cgroup_made) {
 		cleanup_free char *path = NULL;
 		if (cgroup_parent_fs_path(p->lc->systemd, p->cgroup_parent, &path, NULL) == 0 && cgroup_remove(path, NULL) < 0)
 			log_debug("cgroup %s of pod sandbox %s is still in use", path, p->id);
 	}
+	if (r == 0 && p->store)
+		r = store_container_delete(p->store, call, p->id, err);
+	if (r == 0 && p->infra)
+		container_set_removed(p->infra);
+	FAILPOINT_CUT("pod.record_removed");
 	return r;
 }
 
