@@ -160,6 +160,8 @@ int plugin_inst_call_reload(struct plugin_inst *in, crio_call *call, crio_err *e
 extern const struct crio_host host_table;
 
 /* state.c */
+/* Before the plugin is opened: what a killed daemon was writing. */
+void state_sweep(const struct plugin_inst *in);
 int state_put(struct plugin_inst *in, const char *key, struct crio_bytes v, int durability, crio_err *err);
 int state_get(struct plugin_inst *in, crio_call *call, const char *key, struct crio_bytes *ret, crio_err *err);
 int state_del(struct plugin_inst *in, const char *key, crio_err *err);

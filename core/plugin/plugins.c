@@ -237,6 +237,7 @@ int plugins_open(struct plugins *p, crio_call *call, enum crio_kind kind, const 
 		return err_nomem(err);
 	}
 	cleanup_err crio_err why = ERR_INIT;
+	state_sweep(in);
 	r = m->desc.open(&host_table, &in->handle, sub, &in->self, &why);
 	if (r < 0 || why.code) {
 		r = r < 0 ? r : why.code;

@@ -52,6 +52,15 @@ static int check_key(const char *key, crio_err *err)
 	return key_ok(key) ? 0 : err_set(err, CRIO_E_INVALID, "'%s' is not a state key: 1 to 128 of A-Za-z0-9._-", key);
 }
 
+void state_sweep(const struct plugin_inst *in)
+{
+	for (int d = CRIO_STATE_RUN; d <= CRIO_STATE_KEEP; d++) {
+		cleanup_free char *dir = dir_of(in, d);
+		if (dir)
+			fs_sweep_begun_path(dir);
+	}
+}
+
 int state_put(struct plugin_inst *in, const char *key, struct crio_bytes v, int durability, crio_err *err)
 {
 	int r = check_key(key, err);

@@ -188,6 +188,24 @@ static int recover_containers(struct store *s, crio_err *err)
 	return code;
 }
 
+/* Files of ours that were being written. */
+static void recover_begun(struct store *s)
+{
+	cleanup_set struct set *images = table_get(&s->t[T_IMAGES]);
+	cleanup_free char *own = path_fmt("%s/crio", s->root), *run = path_fmt("%s/%s-layers", s->runroot, s->driver);
+	for (int k = 0; k < T_KINDS; k++)
+		fs_sweep_begun(s->t[k].dirfd);
+	for (size_t i = 0; i < images->pub.n; i++) {
+		cleanup_free char *dir = path_fmt("%s/%s", s->t[T_IMAGES].dir, set_rec(images, i)->id);
+		if (dir)
+			fs_sweep_begun_path(dir);
+	}
+	if (own)
+		fs_sweep_begun_path(own);
+	if (run)
+		fs_sweep_begun_path(run);
+}
+
 /* Half-written tar-splits; data of images that were never recorded. */
 static void recover_files(struct store *s)
 {
@@ -235,6 +253,8 @@ int store_recover(struct store *s, crio_call *call, crio_err *err)
 		r = gc_locked(s, call, STORE_GC_AGE_NS, &removed, err);
 	if (!r)
 		recover_files(s);
+	if (!r)
+		recover_begun(s);
 	unlock_all(s);
 	if (removed)
 		log_info("Store %s: removed %zu layers that nothing used", s->root, removed);

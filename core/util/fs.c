@@ -260,6 +260,30 @@ int fs_write_file(int dirfd, const char *name, const void *p, size_t n, mode_t m
 	return FAILPOINT("fs.write.done", err);
 }
 
+/* ".tmp-XXXXXXXX-name" */
+static bool is_begun(const char *name)
+{
+	return str_starts(name, ".tmp-") && strspn(name + 5, "0123456789abcdef") == 8 && name[13] == '-' && name[14];
+}
+
+void fs_sweep_begun(int dirfd)
+{
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_closedir DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	if (!d)
+		(void)safe_close(fd);
+	for (struct dirent *e; d && (e = readdir(d));)
+		if (is_begun(e->d_name))
+			(void)unlinkat(fd, e->d_name, 0);
+}
+
+void fs_sweep_begun_path(const char *path)
+{
+	cleanup_close int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0)
+		fs_sweep_begun(fd);
+}
+
 int fs_write_path(const char *path, const void *p, size_t n, mode_t mode, enum fs_durability d, crio_err *err)
 {
 	const char *slash = strrchr(path, '/');

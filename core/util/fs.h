@@ -46,6 +46,10 @@ enum fs_durability {
 int fs_write_file(int dirfd, const char *name, const void *p, size_t n, mode_t mode, enum fs_durability d, crio_err *err);
 int fs_write_path(const char *path, const void *p, size_t n, mode_t mode, enum fs_durability d, crio_err *err);
 
+/* Removes what these have begun in a directory and a kill left there. Only while nobody else writes in it. */
+void fs_sweep_begun(int dirfd);
+void fs_sweep_begun_path(const char *path);
+
 /* Removes the tree `name` below dirfd, never leaving it, not crossing mounts; absent is success. */
 int fs_rm_rf(int dirfd, const char *name, crio_err *err);
 /* A directory <base>/<prefix>XXXXXX (mode 0700) for as long as the process lives, or less: its path is the caller's, who removes
