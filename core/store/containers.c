@@ -129,6 +129,7 @@ struct creating {
 	const struct store_container_args *a;
 	char layer[65], parent[65];
 	struct rec *ctr, *lrec;
+	bool recorded; /* in spite of a failure: nothing may be undone */
 };
 
 static int make_layer(struct creating *c, crio_call *call, crio_err *err)
@@ -192,13 +193,14 @@ static int record_both(struct creating *c, crio_call *call, crio_err *err)
 	r = conflict(s, c->a, err); /* again: others may have been quicker */
 	if (!r)
 		r = parent_layer(s, c->a, parent, err);
-	if (!r)
-		r = put_and_save(&s->t[T_LAYERS], c->lrec, s->ctr_durability, err);
 	if (r < 0)
 		return r;
-	r = put_and_save(&s->t[T_CONTAINERS], c->ctr, s->ctr_durability, err);
+	r = put_and_save(&s->t[T_LAYERS], c->lrec, s->ctr_durability, err);
+	if (!r)
+		r = put_and_save(&s->t[T_CONTAINERS], c->ctr, s->ctr_durability, err);
 	if (r < 0)
-		(void)del_and_save(&s->t[T_LAYERS], c->layer, s->ctr_durability, NULL);
+		c->recorded = !edit_take_back(&s->t[T_CONTAINERS], c->a->id, s->ctr_durability) ||
+			      !edit_take_back(&s->t[T_LAYERS], c->layer, s->ctr_durability);
 	return r;
 }
 
@@ -206,7 +208,7 @@ static void create_undo(struct creating *c, crio_call *call)
 {
 	cleanup_call crio_call *late = cleanup_new_call(call);
 	cleanup_strv struct strv gone = STRV_INIT;
-	if (!late || strv_add(&gone, c->layer) < 0)
+	if (c->recorded || !late || strv_add(&gone, c->layer) < 0)
 		return; /* the journal has it */
 	bool clean = layers_discard(c->s, late, &gone, NULL) == 0;
 	/* The directories may be those of a container that had the id before us. */

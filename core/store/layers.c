@@ -492,10 +492,10 @@ static int record(struct store_new_layer *n, crio_call *call, const struct store
 	if (!code)
 		code = edit_save(&e, FS_KEEP, err);
 	if (code < 0) {
-		/* Also after a timeout: the entry stays in the journal when the tree could not be removed. */
+		/* Also after a timeout: the entry stays in the journal when the tree or its record could not be removed. */
 		cleanup_call crio_call *late = cleanup_new_call(call);
 		cleanup_strv struct strv gone = STRV_INIT;
-		if (late && strv_add(&gone, n->id) == 0)
+		if (edit_take_back(t, n->id, FS_KEEP) && late && strv_add(&gone, n->id) == 0)
 			(void)layers_discard(n->s, late, &gone, NULL);
 	}
 	return code;

@@ -185,6 +185,9 @@ struct rec *edit_get(const struct edit *e, const char *id); /* borrowed */
 int edit_put(struct edit *e, struct rec *r, crio_err *err);
 void edit_del(struct edit *e, const char *id);
 int edit_save(struct edit *e, enum fs_durability d, crio_err *err);
+/* After a save that failed, maybe when the file was in its place already: takes the record of that id off the disk, if it is there.
+ * False: it may still be there, so what it names must stay. */
+bool edit_take_back(struct table *t, const char *id, enum fs_durability d);
 
 /* ---- journal (journal.c): ids that may be garbage after a crash ---- */
 int journal_open(struct store *s, crio_err *err);

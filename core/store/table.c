@@ -461,3 +461,14 @@ int edit_save(struct edit *e, enum fs_durability d, crio_err *err)
 	table_swap(t, set);
 	return 0;
 }
+
+bool edit_take_back(struct table *t, const char *id, enum fs_durability d)
+{
+	cleanup_edit struct edit e = {0};
+	if (reload_if_changed(t, NULL) < 0 || edit_init(&e, t, NULL) < 0)
+		return false;
+	if (!edit_get(&e, id))
+		return true;
+	edit_del(&e, id);
+	return edit_save(&e, d, NULL) == 0;
+}
