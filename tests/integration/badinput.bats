@@ -19,7 +19,7 @@ setup_file() {
 	crio_start; pull >/dev/null; pull "$REGISTRY/pause:1" >/dev/null
 	export BASE PIDS; BASE=$(base)
 }
-teardown_file() { crio_stop; }
+teardown_file() { suite_end; }
 teardown() { evil_cni ok; evil_oci ok; [ -f "$NODE/crio.pid" ] || crio_start; crio_pid; end_sleepers; remove_all_pods; }
 
 evil_oci() { echo "$*" >"$NODE/ocibin/mode"; }

@@ -21,7 +21,7 @@ setup_file() {
 	crio_start; export CRIO_PID
 	for i in busybox user fifo link escape escape2 digits; do pull "$REGISTRY/$i:1" >/dev/null; done
 }
-teardown_file() { crio_stop; rm "$NODE/etc/conf.d/10-containers.conf"; }
+teardown_file() { suite_end; rm "$NODE/etc/conf.d/10-containers.conf"; }
 # Many containers here do not end for their stop signal: they are killed first.
 teardown() {
 	local c; for c in $(cri ListContainers '{"filter":{"state":{"state":"CONTAINER_RUNNING"}}}' | jq -r '.containers[]?.id'); do stop_ctr "$c"; done

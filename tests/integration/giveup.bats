@@ -3,7 +3,7 @@
 load lib/cri.bash
 
 setup_file() { use_evil_cni; crio_start; pull >/dev/null; export BASE; BASE=$(base); }
-teardown_file() { crio_stop; }
+teardown_file() { suite_end; }
 teardown() { evil_cni ok; remove_all_pods; }
 
 base() { node_snapshot | grep -vE '^log/|^state/clean|^run/(version|crio.sock)'; }

@@ -44,9 +44,10 @@ setup_file() {
 	crio_start; echo "$CRIO_PID" >"$NODE/crio.pid"; remove_all_images # of another suite
 }
 teardown_file() {
-	local p; CRIO_PID=$(cat "$NODE/crio.pid"); crio_stop || true
+	local p rc=0
+	suite_end || rc=1
 	for p in basic tls; do kill "$(cat "$NODE/reg-$p.pid")"; done
-	umount /etc/containers
+	umount /etc/containers; return $rc
 }
 teardown() { remove_all_pods; remove_all_images; }
 

@@ -13,7 +13,7 @@ setup_file() {
 	EOT
 	crio_start; pull >/dev/null
 }
-teardown_file() { crio_stop; }
+teardown_file() { suite_end; }
 setup() { CRIO_PID=$(cat "$NODE/crio.pid"); }
 teardown() { remove_all_pods; }
 

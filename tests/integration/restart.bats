@@ -10,7 +10,7 @@ setup_file() {
 	printf '[crio.plugins]\ndir = "%s"\n' "$PLUGINS" >"$NODE/etc/conf.d/10-plugins.conf"
 	crio_start; export CRIO_PID; pull >/dev/null; pull "$REGISTRY/pause:1" >/dev/null; export BASE; BASE=$(base)
 }
-teardown_file() { crio_stop; }
+teardown_file() { suite_end; }
 teardown() { evil_cni ok; [ -f "$NODE/crio.pid" ] || up; remove_all_pods; }
 
 up() { crio_start; }

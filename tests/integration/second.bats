@@ -3,7 +3,7 @@
 load lib/cri.bash
 
 setup_file() { crio_start; pull >/dev/null; pull "$REGISTRY/pause:1" >/dev/null; }
-teardown_file() { crio_stop; }
+teardown_file() { suite_end; }
 teardown() { [ -f "$NODE/crio.pid" ] || crio_start; remove_all_pods; rm -rf "$NODE/second"; }
 
 # second SED...: another daemon whose configuration differs by that; all places are its own unless the script says otherwise.

@@ -7,6 +7,7 @@
 # Environment: CRIO (program), CRIO_PLUGINS (directory), CRI_CLIENT.
 
 CNI_BIN=${CNI_BIN:-/usr/lib/cni}
+. "$(dirname "${BASH_SOURCE[0]}")/leaks.bash"
 
 # Who we are, in words that no other process ever has: pid, start time in ticks, pid namespace.
 node_self() { echo "$$_$(node_birth $$)_$(readlink /proc/self/ns/pid | tr -dc 0-9)"; }
@@ -173,9 +174,10 @@ crio_start() { # crio_start [flags]; file descriptor 3 is bats' own
 	"${CRIO_ARGV[@]}" --log-level "${LOG_LEVEL:-debug}" "$@" >>"$NODE/crio.log" 2>&1 3>&- &
 	CRIO_PID=$!; echo "$CRIO_PID" >"$NODE/crio.pid"
 	node_wait 30 crio_ready || { echo "crio did not start:" >&2; tail -20 "$NODE/crio.log" >&2; return 1; }
+	[ -e "$NODE/leaks.base" ] || leaks_base
 }
 # Also for a test that stops what setup_file, another process, has started: the pid is in a file, the zombie is not ours to reap.
-crio_alive() { [ -e "/proc/$1" ] && ! grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+crio_alive() { grep -qs "^State:.[^ZX]" "/proc/$1/status"; }
 crio_ready() { crio_alive "$CRIO_PID" && [ -S "$NODE/run/crio.sock" ] && cri Version '{}'; }
 crio_stop() {
 	[ -s "$NODE/crio.pid" ] || return 0
@@ -231,5 +233,5 @@ node_snapshot() {
 	[ ${#records[@]} = 0 ] || jq -r 'select(length > 0) | "\(input_filename) \(length)"' "${records[@]}" | sed "s|^$NODE/||"
 	echo "# files"; (cd "$NODE" && find run root state log -mindepth 1 \( -path 'root/overlay/l/*' -o -type s -o -name '*.lock' -o -name lastwrite \
 		-o -name containers.json -o -name images.json -o -name layers.json -o -name mountpoints.json \) -prune -o -print 2>/dev/null |
-		grep -vE '^(run/(storage(/[a-z]+-(containers|layers))?|exits|attach|crun|runc|plugins(/[a-z-]+(/[^/]+)?)?)|root/(overlay|btrfs|crio|vfs)[^/]*(/l)?|state/(plugins|cni|cni/results)|log/pods)$' | sort)
+		grep -vE '^(run/(storage[^/]*(/[a-z]+-(containers|layers))?|exits|attach|crun|runc|plugins(/[a-z-]+(/[^/]+)?)?)|root/(overlay|btrfs|crio|vfs)[^/]*(/l)?|state/(plugins|cni|cni/results)|log/pods)$' | sort)
 }
