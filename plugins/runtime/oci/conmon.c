@@ -308,8 +308,12 @@ static int learn(struct creation *k, crio_call *call, crio_err *err)
 		return k->o->host->fail(err, CRIO_E_INTERNAL, "conmon wrote no pid to %s/conmon-pidfile", c->bundle);
 	if (!proc_start_time(c->monitor_pid, &c->monitor_start))
 		c->monitor_start = UINT64_MAX; /* gone: nothing that has this pid later is it */
-	if (!proc_start_time(c->pid, &c->start))
+	if (!proc_start_time(c->pid, &c->start)) {
+		if (errno != ESRCH) /* it runs, and without this we would never know it again */
+			return k->o->host->fail(err, CRIO_E_IO, "container %s: read the start time of process %d: %s", c->id, (int)c->pid,
+						strerror(errno));
 		c->start = UINT64_MAX;
+	}
 	c->cgroup = cgroups_of(&k->o->cgroups, c->pid);
 	if (c->cgroup && !strstr(c->cgroup, c->id)) {
 		/* shared with others: not ours to signal as a whole */

@@ -222,13 +222,18 @@ bool proc_start_time(pid_t pid, uint64_t *ret)
 	char state;
 	ssize_t n;
 
+	errno = ESRCH;
 	if (pid <= 0)
 		return false;
 	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (n <= 0)
+	if (n <= 0) {
+		if (n == 0 || errno == ENOENT)
+			errno = ESRCH;
 		return false;
+	}
+	errno = ESRCH;
 	text[n] = 0;
 	/* the command name may hold anything, ')' and spaces too: what follows its last ')' is numbers */
 	p = strrchr(text, ')');

@@ -75,8 +75,8 @@ bool path_is_good(const char *p);
  * into a message. */
 void tidy(char *s);
 
-/* start time of a process (field 22 of /proc/<pid>/stat, clock ticks since boot). False: no such process, or a zombie.
- */
+/* start time of a process (field 22 of /proc/<pid>/stat, clock ticks since boot). False: errno is ESRCH when there is no such
+ * process, or only a zombie; otherwise it could not be told. */
 bool proc_start_time(pid_t pid, uint64_t *ret);
 /* The pid is that of a living process with this start time (0: any). */
 bool proc_is(pid_t pid, uint64_t start_time);
