@@ -59,11 +59,12 @@ int container_do_start(struct container *c, crio_call *call, crio_err *err)
 		(void)err_move(err, &why);
 		(void)err_wrap(err, "start container %s", c->id);
 	}
-	/* Whoever starts a container that ended at once still gets a recorded state. */
-	crio_err ws = ERR_INIT;
-	int w = container_write_state(c, r < 0 ? &ws : err);
-	err_clear(&ws);
-	return r < 0 ? r : w;
+	/* Whoever starts a container that ended at once still gets a recorded state. It runs also when that cannot be written: a
+	 * restart asks its runtime. */
+	cleanup_err crio_err ws = ERR_INIT;
+	if (container_write_state(c, &ws) < 0)
+		log_warn("Started container %s: %s", c->id, err_text(&ws));
+	return r;
 }
 
 int container_start(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err)
