@@ -1,0 +1,52 @@
+# nth.sh [COUNT | all]: each kind of call of the daemon fails once in a pod's life: allocation, open, write (and mkdir, rename, fsync),
+# pipes, processes and threads (nth.c). The daemon lives on, the client gets an error with a code or nothing of it, the same
+# request works when it is asked again, and at the end nothing is left. Every call site is a case; COUNT of them are taken
+# (default 20), spread over all.
+. "$(dirname "$0")/lib.bash"
+set -uo pipefail
+count=${1:-20}
+export LOG_LEVEL=${LOG_LEVEL:-info} NEVER_DIES=1
+grep -qE '__(asan|tsan)_init' "$CRIO" && { echo "1..0 # skip a sanitizer has the allocator"; exit 0; }
+ctl() { "$BUILD/tests/crash/nthctl" "$NODE/nth" "$@"; }
+calm() { ctl off; }
+ctl new
+start() { LD_PRELOAD=$BUILD/tests/crash/nth.so CRASH_NTH=$NODE/nth crio_start; }
+errno_of() { case $1 in a) echo 12 ;; o) echo 24 ;; w) echo 28 ;; p) echo 24 ;; s) echo 11 ;; esac; }
+name_of() { case $1 in a) echo "an allocation" ;; o) echo "opening a file" ;; w) echo "a write" ;; p) echo "a pipe" ;; s) echo "a process or thread" ;; esac; }
+
+TICK=0
+start || exit 1
+# Twice: the first time has what happens once only.
+ctl record aowps
+for _ in 1 2; do
+	TICK=$((TICK + 1)); rm -rf "$NODE/log/life"
+	ctl record aowps
+	life "${STEPS[@]}" >"$NODE/visit.out" 2>&1 || { not_ok "a life without faults"; why "$NODE/visit.out"; tap_end; exit 1; }
+done
+ok "a life without faults"
+ctl sites | sort >"$NODE/sites"
+# Of each kind its share, at least two.
+while read -r kind n; do
+	want=$n; [ "$count" = all ] || want=$((n * count / $(wc -l <"$NODE/sites")))
+	[ "$want" -ge 2 ] || want=2
+	grep "^$kind " "$NODE/sites" | awk -v n="$n" -v w="$want" -v o="$(date +%j)" '{ if (int((NR + o) * w / n) != int((NR + o - 1) * w / n)) print }'
+done < <(cut -d' ' -f1 "$NODE/sites" | sort | uniq -c | awk '{print $2, $1}') >"$NODE/picked"
+missed=0
+while read -r kind site <&7; do
+	TICK=$((TICK + 1)); rm -rf "$NODE/log/life"
+	log=$(wc -l <"$NODE/crio.log"); pid=$(cat "$NODE/crio.pid")
+	ctl site "$kind" "$site" "$(errno_of "$kind")"
+	if life "${STEPS[@]}" >"$NODE/visit.out" 2>&1 7<&-; then
+		if [ "$(ctl state | cut -d' ' -f2)" = 0 ]; then missed=$((missed + 1))
+		else ok "$(name_of "$kind") at $site: $(grep -v ' Killed ' "$NODE/visit.out" | head -1 | cut -c1-150)"; fi
+	else
+		not_ok "$(name_of "$kind") at $site"; why "$NODE/visit.out"; tail -n "+$log" "$NODE/crio.log" | grep -vE 'level=(info|debug)|CAP_SYS' | cut -c1-300 | tail -8 | sed 's/^/#   /'
+		if dead; then start 7<&-; fi
+		tidy 7<&-
+		[ -z "${KEEP_GOING:-}" ] && [ "$TAP_BAD" -gt 8 ] && break
+	fi
+	[ "$(cat "$NODE/crio.pid")" = "$pid" ] || start 7<&-
+done 7<"$NODE/picked"
+echo "# $(wc -l <"$NODE/sites") call sites, $(wc -l <"$NODE/picked") visited ($missed were not passed this time)"
+crio_stop
+tap_end
