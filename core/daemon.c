@@ -47,7 +47,13 @@ static int init_log(struct daemon *d, crio_err *err)
 	log_set_level(d->conf->runtime.log_level);
 	log_set_json(d->conf->flags.log_format == CONF_LOG_JSON);
 	int r = log_set_filter(d->conf->runtime.log_filter, err);
-	return r < 0 ? r : log_set_file(d->conf->flags.log, err);
+	if (r == 0)
+		r = log_set_file(d->conf->flags.log, err);
+	/* Said here, as the configuration was read before the level was known. */
+	for (size_t i = 0; r == 0 && i < d->conf->runtime.n_runtimes; i++)
+		log_debug("Runtime handler \"%s\" container minimum memory set to %lld bytes", d->conf->runtime.runtimes[i].name,
+			  (long long)d->conf->runtime.runtimes[i].container_min_memory_bytes);
+	return r;
 }
 
 static void end_nothing(struct daemon *d)

@@ -95,8 +95,6 @@ static int pid_namespace(struct container *c, char **ret, crio_err *err)
 		int r = registry_container(c->lc, ns->target_id, &target, err);
 		if (r < 0)
 			return err_wrap(err, "target of the pid namespace");
-		if (target->pod != c->pod)
-			return err_set(err, CRIO_E_INVALID, "target container %s belongs to another pod sandbox", target->id);
 		from = target;
 	}
 	pid_t pid = 0;
@@ -109,6 +107,8 @@ static int pid_namespace(struct container *c, char **ret, crio_err *err)
 		if (pid <= 0 || process_start_time(pid) != start)
 			return err_set(err, CRIO_E_PRECONDITION, "container %s, whose pid namespace is asked for, is not running", from->id);
 	}
+	c->joined_pid = pid;
+	c->joined_start = start;
 	*ret = pid > 0 ? path_fmt("/proc/%d/ns/pid", (int)pid) : strdup("");
 	return *ret ? 0 : err_nomem(err);
 }
@@ -143,6 +143,8 @@ static int note_stop_signal(struct container *c, crio_err *err)
 	char buf[24];
 	if (!str_set(c->info.stop_signal) || signal_parse(c->info.stop_signal, &c->stop_signal) < 0)
 		c->stop_signal = 15;
+	if (*c->config.stop_signal)
+		log_debug("Override stop signal to %s", signal_name(c->stop_signal, buf));
 	return config_set_str(&c->stop_signal_name, signal_name(c->stop_signal, buf)) < 0 ? err_nomem(err) : 0;
 }
 
@@ -164,6 +166,9 @@ int container_make_runtime(struct container *c, crio_call *call, const struct im
 	}
 	if (r == 0)
 		r = runtime_create(c, call, err);
+	/* The runtime opened the namespace by the process's number: it must have been that process's until now. */
+	if (r == 0 && c->joined_pid > 0 && process_start_time(c->joined_pid) != c->joined_start)
+		r = err_set(err, CRIO_E_PRECONDITION, "process %d, whose pid namespace was asked for, has ended meanwhile", (int)c->joined_pid);
 	return r < 0 ? r : container_write_state(c, err);
 }
 

@@ -197,8 +197,8 @@ struct exec_run {
 /* With the lock: may something be started in it? */
 static int may_exec(const struct container *c, crio_err *err)
 {
-	if (c->state != CONTAINER_RUNNING)
-		return err_set(err, CRIO_E_PRECONDITION, "container is not created or running: exec needs container %s running", c->id);
+	if (c->state != CONTAINER_RUNNING && c->state != CONTAINER_CREATED)
+		return err_set(err, CRIO_E_PRECONDITION, "container is not created or running: nothing can be started in container %s", c->id);
 	if (c->killing)
 		return err_set(err, CRIO_E_PRECONDITION, "container %s is being killed: nothing is started in it any more", c->id);
 	return 0;

@@ -140,6 +140,8 @@ struct container {
 	int stop_signal;
 	char *stop_signal_name;   /* "SIGTERM" */
 	struct spec_info info;    /* user and groups */
+	pid_t joined_pid;         /* while it is made: whose pid namespace it gets; 0 none */
+	uint64_t joined_start;
 	bool parked;              /* as a pod's */
 
 	pthread_mutex_t lock;     /* guards the rest */

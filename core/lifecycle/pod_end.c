@@ -8,13 +8,23 @@
 #include "core/util/fs.h"
 #include "core/util/log.h"
 
-#define INFRA_GRACE_NS (10 * SEC)
+#define GRACE_DEFAULT_NS (10 * SEC) /* of a client without a deadline */
+#define INFRA_SHARE_NS SEC         /* of the time, for the infra container */
+
+/* How long the containers may take before they are killed: as long as the client waits, but for what the infra container gets. */
+static int64_t grace_of(const crio_call *call, bool infra)
+{
+	int64_t left = call_deadline(call) == CALL_NO_DEADLINE ? GRACE_DEFAULT_NS : call_left_ns(call) / SEC * SEC;
+	if (infra)
+		return left;
+	return left < 2 * INFRA_SHARE_NS ? left / 2 : left - INFRA_SHARE_NS;
+}
 
 static int release_sandbox(struct pod *p, crio_call *call, crio_err *err)
 {
 	int r = 0;
 	if (p->infra)
-		r = container_do_stop(p->infra, call, INFRA_GRACE_NS, err);
+		r = container_do_stop(p->infra, call, grace_of(call, true), err);
 	if (r == 0 && p->runtime && plugin_inst_has_op(p->runtime, "sandbox_stop")) {
 		struct crio_runtime_id_args a = { .size = sizeof(a), .force = 1, .id = p->id };
 		struct crio_runtime_no_out o = { .size = sizeof(o) };
@@ -103,7 +113,7 @@ struct stop_all {
 static void stop_job(void *arg)
 {
 	struct stop_one *o = arg;
-	o->result = container_do_stop(o->c, o->call, o->c->lc->conf->runtime.ctr_stop_timeout * SEC, &o->err);
+	o->result = container_do_stop(o->c, o->call, grace_of(o->call, false), &o->err);
 	(void)pthread_mutex_lock(&o->all->lock);
 	o->all->left--;
 	(void)pthread_cond_signal(&o->all->done);

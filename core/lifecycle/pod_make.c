@@ -224,7 +224,7 @@ static int make_namespaces(struct pod *p, crio_err *err)
 	const struct strv *dflt = &p->lc->conf->runtime.default_sysctls;
 	bool own_net = *p->netns, own_ipc = *p->ipcns;
 	for (size_t i = 0; i < dflt->n; i++) {
-		/* The node's defaults apply where the pod has the namespace for them; the pod's own are an error otherwise. */
+		/* The node's defaults apply where the pod has the namespace for them. */
 		cleanup_kvs struct kvs one = KVS_INIT;
 		int r = sysctl_parse(dflt->v[i], &one, err);
 		if (r < 0)
@@ -233,9 +233,18 @@ static int make_namespaces(struct pod *p, crio_err *err)
 		    kvs_set(&sysctls, one.v[0].key, one.v[0].value) < 0)
 			return err_nomem(err);
 	}
-	for (size_t i = 0; i < p->config.sysctls.n; i++)
-		if (kvs_set(&sysctls, p->config.sysctls.v[i].key, p->config.sysctls.v[i].value) < 0)
+	for (size_t i = 0; i < p->config.sysctls.n; i++) {
+		const struct kv *s = &p->config.sysctls.v[i];
+		cleanup_err crio_err why = ERR_INIT;
+		int r = sysctl_check(s->key, s->value, true, true, err);
+		if (r < 0)
+			return r;
+		/* Those of the host are not this pod's to set; it runs without them, as it does with CRI-O. */
+		if (sysctl_check(s->key, s->value, own_net, own_ipc, &why) < 0)
+			log_warn("Skipping invalid sysctl specified over CRI {%s %s}: %s", s->key, s->value, err_text(&why));
+		else if (kvs_set(&sysctls, s->key, s->value) < 0)
 			return err_nomem(err);
+	}
 	struct netns_args a = { .dir = p->lc->conf->runtime.namespaces_dir,
 				.name = p->ns_name,
 				.net = own_net,

@@ -391,6 +391,9 @@ int spec_set_cwd(struct spec_build *b, crio_err *err)
 	if (r < 0)
 		return err_wrap(err, "working directory");
 	fd = fs_mkdirs_in(a->rootfs_fd, clean, 0755, err);
+	if (fd == CRIO_E_NOT_FOUND)
+		return err_set(err, CRIO_E_INVALID, "working directory '%s': it, or a part of it, is not a directory in the image",
+			       clean);
 	if (fd < 0)
 		return err_wrap(err, "working directory '%s'", clean);
 	if (!p || json_set_str(p, "cwd", clean) < 0)

@@ -266,9 +266,11 @@ int user_make_passwd(int rootfs_fd, const char *user, uint32_t uid, uint32_t gid
 	size_t len = strcspn(user ? user : "", ":");
 	bool found;
 
-	if (home && (strchr(home, ':') || !str_is_printable(home)))
-		return err_set(err, CRIO_E_INVALID,
-			       "the home directory (HOME) has a ':', a newline or another control byte");
+	if (home && !str_is_printable(home))
+		return err_set(err, CRIO_E_INVALID, "the home directory (HOME) has a newline or another control byte");
+	/* It is fine in the environment, but a line of passwd has no way to write it. */
+	if (home && strchr(home, ':'))
+		home = "/";
 	*ret = NULL;
 	if (leave_alone(rootfs_fd, "/etc/passwd", uid, false) || read_db(rootfs_fd, "/etc/passwd", &text, NULL) < 0 ||
 	    !text)

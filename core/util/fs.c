@@ -299,12 +299,14 @@ int fs_write_path(const char *path, const void *p, size_t n, mode_t mode, enum f
 /* A tree can be deeper than any path or number of descriptors (a container may make it so): at this depth directories
  * are moved up to the top of the tree and removed from there. */
 #define RM_DEPTH_MAX 64
+#define RM_TRIES 8
 
 struct rm {
 	dev_t dev;
 	int top;        /* the tree's root */
 	unsigned int n; /* moved there so far */
 	bool again;     /* something was moved since the top was read */
+	int tries;      /* directories that were filled again meanwhile */
 };
 
 static int rm_lift(struct rm *s, int dirfd, const char *name, crio_err *err)
@@ -359,9 +361,12 @@ static int rm_tree(struct rm *s, int dirfd, const char *name, int depth, crio_er
 				return r;
 		}
 	} while (!depth && s->again);
-	if (unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-		return err_errno(err, errno, "remove directory '%s'", name);
-	return 0;
+	if (unlinkat(dirfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+		return 0;
+	/* Somebody was still writing: what came after the last look goes too. */
+	if (errno == ENOTEMPTY && s->tries++ < RM_TRIES)
+		return rm_tree(s, dirfd, name, depth, err);
+	return err_errno(err, errno, "remove directory '%s'", name);
 }
 
 int fs_rm_rf(int dirfd, const char *name, crio_err *err)
@@ -369,7 +374,7 @@ int fs_rm_rf(int dirfd, const char *name, crio_err *err)
 	struct stat st;
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : err_errno(err, errno, "stat '%s'", name);
-	struct rm s = { st.st_dev, -1, 0, false };
+	struct rm s = { .dev = st.st_dev, .top = -1 };
 	return rm_tree(&s, dirfd, name, 0, err);
 }
 
