@@ -4,8 +4,6 @@
  * (gRPC shuts the socket down before closing, the peer's close does the same).
  */
 #include <fcntl.h>
-#include <grpc/grpc_posix.h>
-#include <grpc/grpc_security.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -21,6 +19,8 @@
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #define PREFACE_N (sizeof(preface) - 1)
 #define PAUSE_NS (200 * 1000000ll) /* without descriptors: how long nothing is accepted */
+#define AGAIN_NS (1000 * 1000000ll)  /* until the next look at calls that outlive their connections */
+#define DOWN_MS 5000		     /* for gRPC without calls to end; it takes a few */
 #define EVENTS 64
 
 enum conn_state { CONN_UNDECIDED, CONN_GRPC };
@@ -43,6 +43,7 @@ struct conns {
 	_Atomic uint32_t count;
 	int64_t paused_until_ns; /* 0: accepting */
 	int64_t complained_ns;
+	int64_t quiet_at_ns; /* 0, or when to look whether gRPC can be taken down */
 	/* Of the thread alone: undecided ones, oldest first (all have the same time), and the rest. */
 	struct conn undecided, grpc;
 };
@@ -81,6 +82,8 @@ static void conn_drop(struct conns *cs, struct conn *c)
 	(void)safe_close(c->fd);
 	free(c);
 	cs->count--;
+	if (cs->s->engine && cs->grpc.next == &cs->grpc && !cs->quiet_at_ns)
+		cs->quiet_at_ns = now_mono_ns() + (int64_t)cs->s->args.quiet_ms * 1000000;
 }
 
 /* At most one line a second: this is what a flood would fill the disk with. */
@@ -96,9 +99,16 @@ static bool may_complain(struct conns *cs)
 
 static void give_to_grpc(struct conns *cs, struct conn *c)
 {
-	grpc_server_credentials *creds;
-	int fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
+	cleanup_err crio_err err = ERR_INIT;
+	int fd;
 
+	if (engine_up(cs->s, &err) < 0) {
+		if (may_complain(cs))
+			log_error("no gRPC for a connection: %s", err_text(&err));
+		conn_drop(cs, c);
+		return;
+	}
+	fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0) {
 		if (may_complain(cs))
 			log_warn("no descriptor for another connection: %s", strerror(errno));
@@ -114,9 +124,8 @@ static void give_to_grpc(struct conns *cs, struct conn *c)
 	list_del(c);
 	list_add(&cs->grpc, c);
 	c->state = CONN_GRPC;
-	creds = grpc_insecure_server_credentials_create();
-	grpc_server_add_channel_from_fd(cs->s->server, fd, creds);
-	grpc_server_credentials_release(creds);
+	cs->quiet_at_ns = 0;
+	engine_add(cs->s, fd);
 }
 
 static void give_to_http(struct conns *cs, struct conn *c)
@@ -202,6 +211,18 @@ static void accept_all(struct conns *cs)
 	}
 }
 
+/* Takes gRPC down when nobody has used it for quiet_ms. A call may outlive its connection: then it is looked at again. */
+static void quieten(struct conns *cs, int64_t now)
+{
+	cs->quiet_at_ns = 0;
+	if (cs->grpc.next != &cs->grpc)
+		return;
+	if (!engine_is_quiet(cs->s))
+		cs->quiet_at_ns = now + AGAIN_NS;
+	else if (engine_down(cs->s, DOWN_MS) > 0)
+		log_error("gRPC did not end; what it holds is lost, later connections get another");
+}
+
 /* Milliseconds until something is due; -1: nothing is. Does what is due already. */
 static int timers(struct conns *cs)
 {
@@ -218,6 +239,10 @@ static int timers(struct conns *cs)
 	}
 	if (cs->paused_until_ns && cs->paused_until_ns < next)
 		next = cs->paused_until_ns;
+	if (cs->quiet_at_ns && cs->quiet_at_ns <= now)
+		quieten(cs, now);
+	if (cs->quiet_at_ns && cs->quiet_at_ns < next)
+		next = cs->quiet_at_ns;
 	return next == INT64_MAX ? -1 : (int)((next - now) / 1000000 + 1);
 }
 

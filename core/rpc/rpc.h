@@ -38,6 +38,7 @@ struct rpc_args {
 	uint32_t max_connections; /* 500; more are closed at once */
 	uint32_t max_streams;	  /* calls at once of one connection; 250 */
 	uint32_t idle_ms;	  /* a connection without calls is ended after this; 10 min */
+	uint32_t quiet_ms;	  /* gRPC is taken down this long after its last connection; 10 s */
 	uint32_t first_bytes_ms;  /* a connection that has not said what it speaks; 10 s */
 	uint64_t request_budget;  /* bytes of all requests in memory, decoded form included; 512 MiB */
 	/* Required. The CRI's are rpc_cri_methods and rpc_cri_n_methods (method.h). */
@@ -68,6 +69,7 @@ struct rpc_stats {
 	uint64_t calls; /* answered */
 	uint32_t calls_active;
 	uint32_t connections;
+	bool grpc_up; /* gRPC is there: it has connections, or had some lately */
 	uint64_t request_bytes; /* of the budget, in use */
 };
 void rpc_server_stats(struct rpc_server *s, struct rpc_stats *ret);

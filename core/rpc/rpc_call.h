@@ -12,6 +12,7 @@
 
 struct rpc_call {
 	struct rpc_server *s;
+	struct rpc_engine *e; /* outlives it */
 	_Atomic int refs;
 	struct rpc_tag accept, message, close, sent;
 	grpc_call *call;

@@ -390,7 +390,7 @@ static void on_accept(struct rpc_tag *t, bool ok)
 		rpc_call_unref(c);
 		return;
 	}
-	if (rpc_serve_next(s) < 0)
+	if (rpc_serve_next(c->e) < 0)
 		log_error("no memory to accept another call");
 	pthread_mutex_lock(&s->lock);
 	c->accepted = true;
@@ -405,20 +405,21 @@ static void on_accept(struct rpc_tag *t, bool ok)
 	}
 }
 
-int rpc_serve_next(struct rpc_server *s)
+int rpc_serve_next(struct rpc_engine *e)
 {
 	struct rpc_call *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return CRIO_E_NOMEM;
-	c->s = s;
+	c->s = e->s;
+	c->e = e;
 	c->refs = 1;
 	c->accept.fn = on_accept;
 	c->status_text = grpc_empty_slice();
 	grpc_call_details_init(&c->details);
 	grpc_metadata_array_init(&c->metadata);
 	RPC_GIVE(&c->accept);
-	if (grpc_server_request_call(s->server, &c->call, &c->details, &c->metadata, s->cq, s->cq, &c->accept) !=
+	if (grpc_server_request_call(e->server, &c->call, &c->details, &c->metadata, e->cq, e->cq, &c->accept) !=
 	    GRPC_CALL_OK) {
 		rpc_call_unref(c);
 		return CRIO_E_INTERNAL;

@@ -22,22 +22,19 @@ struct events;
 struct rpc_server {
 	struct rpc_args args; /* as given, defaults filled in; strings are copies */
 	struct map *methods;  /* "/service/name" -> const struct rpc_method; never changes */
-	grpc_server *server;
-	grpc_completion_queue *cq;
-	pthread_t pollers[RPC_POLLERS];
-	int n_pollers;
+	struct rpc_engine *engine; /* the accept thread's; after conns_stop, stop's. NULL: gRPC is down */
 	struct conns *conns;
 	struct http1 *http;
 	struct events *events; /* NULL without a lifecycle */
 	struct rpc_budget budget;
 
 	pthread_mutex_t lock;	/* guards what follows */
-	pthread_cond_t changed; /* active or shut_down changed; monotonic clock */
+	pthread_cond_t changed; /* active or the engine's shut_down changed; monotonic clock */
 	const struct conf *conf;
 	uint32_t active;      /* calls that exist, answered or not */
 	uint32_t in_handlers; /* of these, on worker threads */
 	uint64_t calls;
-	bool started, stopping, stopped, shut_down, trim_queued;
+	bool started, stopping, stopped, trim_queued, grpc_up;
 	int stuck; /* result of stop */
 };
 
@@ -58,8 +55,24 @@ void __tsan_release(void *);
 #define RPC_TAKE(t) ((void)(t))
 #endif
 
+/* engine.c: gRPC, from its first connection to some time after its last. */
+struct rpc_engine {
+	struct rpc_server *s;
+	grpc_server *server;
+	grpc_completion_queue *cq;
+	pthread_t pollers[RPC_POLLERS];
+	int n_pollers;
+	struct rpc_tag shutdown;
+	bool shut_down; /* s->lock */
+};
+int engine_up(struct rpc_server *s, crio_err *err); /* nothing to do when it is */
+void engine_add(struct rpc_server *s, int fd);	    /* a connection; gRPC's descriptor from here on */
+bool engine_is_quiet(struct rpc_server *s);	    /* no call exists */
+/* Calls in flight have grace_ms to end, then are cancelled and have another. 0, or the number of calls that are stuck. */
+int engine_down(struct rpc_server *s, uint32_t grace_ms);
+
 /* serve.c: asks gRPC for one more call. */
-int rpc_serve_next(struct rpc_server *s);
+int rpc_serve_next(struct rpc_engine *e);
 
 /* conns.c: the socket, its accept thread and the count of connections. */
 int conns_new(struct rpc_server *s, struct conns **ret, crio_err *err);

@@ -154,3 +154,19 @@ raw() {
 	[ "$status" != 0 ]
 	cri Version '{}'
 }
+
+# Each thread and how often it went to sleep by itself.
+switches() { for t in /proc/"$CRIO_PID"/task/*; do echo "${t##*/} $(awk '/^voluntary/{print $2}' "$t/status" 2>/dev/null)"; done; }
+
+@test "without clients no thread of the daemon wakes, with a pod and a container, too" {
+	p=$(run_pod idle1); run_ctr "$p" idle1 c1 >/dev/null
+	sleep 12 # gRPC is taken down 10 s after its last connection
+	before=$(switches); sleep 8; after=$(switches)
+	# A worker that ends after a minute without work is gone from the second list.
+	while read -r tid n; do
+		now=$(awk -v t="$tid" '$1==t{print $2}' <<<"$after")
+		[ -z "$now" ] || [ "$now" = "$n" ] || { cat "/proc/$CRIO_PID/task/$tid/comm"; echo "woke $((now - n)) times"; return 1; }
+	done <<<"$before"
+	[ "$(wc -l <<<"$after")" -le "$(wc -l <<<"$before")" ]
+	[ "$(pod_field "$p" state)" = SANDBOX_READY ]
+}

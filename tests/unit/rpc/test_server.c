@@ -659,6 +659,108 @@ static void test_shutdown_cancels(void **state)
 	}
 }
 
+/* Until gRPC is there, or is not. */
+static bool grpc_becomes(struct fixture *f, bool up, int ms)
+{
+	struct rpc_stats st;
+	int64_t t = now_mono_ns();
+
+	do {
+		rpc_server_stats(f->server, &st);
+		if (st.grpc_up == up)
+			return true;
+		usleep(500);
+	} while (ms_since(t) < ms);
+	return false;
+}
+
+static void echo_once(struct fixture *f)
+{
+	struct client_result r;
+
+	client_free(f->client);
+	f->client = client_new(f->path);
+	assert_int_equal(call(f, "/t.T/Echo", "here", 20000, &r), OK);
+	client_result_release(&r);
+}
+
+/* Without connections gRPC goes, and a connection brings it back: nobody notices. */
+static void test_quiet(void **state)
+{
+	struct fixture *f = *state;
+	int i;
+
+	assert_int_equal(start(f, (struct rpc_args){.quiet_ms = 20}), 0);
+	assert_true(grpc_becomes(f, false, 0));
+	for (i = 0; i < 20; i++) {
+		echo_once(f);
+		assert_true(grpc_becomes(f, true, 0));
+		client_free(f->client);
+		f->client = NULL;
+		assert_true(grpc_becomes(f, false, 10000));
+	}
+	/* A connection that stays keeps it. */
+	echo_once(f);
+	assert_false(grpc_becomes(f, false, 200));
+	echo_once(f);
+}
+
+/* A handler that outlives its client keeps gRPC until it ends. */
+static void test_quiet_waits_for_calls(void **state)
+{
+	struct fixture *f = *state;
+	struct client_result r;
+
+	assert_int_equal(start(f, (struct rpc_args){.quiet_ms = 20}), 0);
+	client_call_cancel(f->client, "/t.T/Gate", "", 0, 100, &r);
+	client_result_release(&r);
+	client_free(f->client);
+	f->client = NULL;
+	wait_for(&f->started, 1);
+	assert_false(grpc_becomes(f, false, 1500));
+	f->gate = 1;
+	assert_true(grpc_becomes(f, false, 10000));
+	echo_once(f);
+}
+
+static void *come_and_go(void *arg)
+{
+	struct fixture *f = arg;
+	unsigned seed = (unsigned)(uintptr_t)&seed;
+	struct client_result r;
+	uint8_t b[64];
+	size_t n = pack_version("go", b);
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		struct client *c = client_new(f->path);
+
+		client_call(c, "/t.T/Echo", b, n, 20000, NULL, NULL, &r);
+		if (r.status == OK)
+			f->started++;
+		client_result_release(&r);
+		client_free(c);
+		usleep((useconds_t)(rand_r(&seed) % 4000));
+	}
+	return NULL;
+}
+
+/* Connections that come while gRPC is about to go. */
+static void test_quiet_races(void **state)
+{
+	struct fixture *f = *state;
+	pthread_t t[3];
+	size_t i;
+
+	assert_int_equal(start(f, (struct rpc_args){.quiet_ms = 1}), 0);
+	for (i = 0; i < ARRAY_SIZE(t); i++)
+		assert_int_equal(pthread_create(&t[i], NULL, come_and_go, f), 0);
+	for (i = 0; i < ARRAY_SIZE(t); i++)
+		pthread_join(t[i], NULL);
+	assert_int_equal(f->started, 300);
+	assert_true(grpc_becomes(f, false, 10000));
+}
+
 static void test_never_started(void **state)
 {
 	struct fixture *f = *state;
@@ -677,6 +779,7 @@ int main(void)
 	    T(test_amplification),  T(test_budget),	      T(test_deadline_and_cancel), T(test_disconnect),
 	    T(test_200_at_once),    T(test_first_bytes),      T(test_connection_cap),	   T(test_socket_file),
 	    T(test_shutdown_waits), T(test_shutdown_cancels), T(test_never_started),
+	    T(test_quiet),	    T(test_quiet_waits_for_calls), T(test_quiet_races),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
