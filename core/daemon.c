@@ -228,8 +228,10 @@ static void rescan_job(void *arg)
 
 static void reload_job(void *arg)
 {
-	plugins_rescan(arg);
-	plugins_reload(arg);
+	struct daemon *d = arg;
+	plugins_rescan(d->plugins);
+	plugins_reload(d->plugins);
+	lifecycle_reload_hooks(d->lifecycle);
 }
 
 static void reload(struct daemon *d)
@@ -250,7 +252,7 @@ static void reload(struct daemon *d)
 	rpc_server_set_conf(d->rpc, now);
 	d->conf = now;
 	conf_unref(old);
-	(void)workers_run(d->workers, WORK_IMAGE, reload_job, d->plugins, NULL);
+	(void)workers_run(d->workers, WORK_IMAGE, reload_job, d, NULL);
 	log_info("Configuration reload completed");
 	notify("READY=1");
 }

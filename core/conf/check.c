@@ -293,6 +293,24 @@ static int check_image(struct loader *l, crio_err *err)
 	return 0;
 }
 
+/* Names of hook plugins, each once, each with a "?" perhaps. */
+static int check_hooks(struct loader *l, crio_err *err)
+{
+	struct strv *h = &l->c->plugins.hooks;
+
+	for (size_t i = 0; i < h->n; i++) {
+		const char *s = h->v[i];
+		size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_");
+
+		if (n == 0 || n > 32 || *s < 'a' || *s > 'z' || (s[n] && strcmp(s + n, "?") != 0))
+			return loader_fail(l, "crio.plugins.hooks", err, "\"%.100s\" is not the name of a plugin", s);
+		for (size_t j = 0; j < i; j++)
+			if (strspn(h->v[j], "abcdefghijklmnopqrstuvwxyz0123456789_") == n && !strncmp(h->v[j], s, n))
+				return loader_fail(l, "crio.plugins.hooks", err, "\"%.100s\" is there twice", s);
+	}
+	return 0;
+}
+
 static int check_stats(struct loader *l, crio_err *err)
 {
 	struct strv *m = &l->c->stats.included_pod_metrics;
@@ -332,7 +350,8 @@ int conf_check(struct loader *l, crio_err *err)
 
 	warn_deprecated(l);
 	if ((r = check_runtime(l, err)) < 0 || (r = check_checkpoint(l, err)) < 0 || (r = check_image(l, err)) < 0 ||
-	    (r = check_network(l, err)) < 0 || (r = check_api(l, err)) < 0 || (r = check_stats(l, err)) < 0)
+	    (r = check_network(l, err)) < 0 || (r = check_api(l, err)) < 0 || (r = check_stats(l, err)) < 0 ||
+	    (r = check_hooks(l, err)) < 0)
 		return r;
 	return 0;
 }

@@ -52,6 +52,8 @@ struct conf_plugins {
 	char *options_dir;         /* <options_dir>/<kind>-<name>.conf */
 	char *state_dir;           /* records that survive a reboot */
 	char *run_dir;             /* records that do not */
+	struct strv hooks;         /* hook plugins in order; "name?": its failures and its absence are only logged */
+	int64_t hooks_timeout;     /* ns: one plugin at one stage */
 };
 
 /* [crio.api] */

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "core/lifecycle/cgroup.h"
+#include "core/lifecycle/hooks.h"
 #include "core/lifecycle/inner.h"
 #include "core/util/failpoint.h"
 #include "core/util/fs.h"
@@ -157,6 +158,8 @@ int container_make_runtime(struct container *c, crio_call *call, const struct im
 		if (r == 0)
 			r = note_stop_signal(c, err);
 		if (r == 0)
+			r = hooks_create(c, call, &spec, err);
+		if (r == 0)
 			r = config_write(c->dir, c->run_dir, spec, err);
 		if (r == 0) {
 			resources_release(&c->resources);
@@ -169,6 +172,8 @@ int container_make_runtime(struct container *c, crio_call *call, const struct im
 	/* The runtime opened the namespace by the process's number: it must have been that process's until now. */
 	if (r == 0 && c->joined_pid > 0 && process_start_time(c->joined_pid) != c->joined_start)
 		r = err_set(err, CRIO_E_PRECONDITION, "process %d, whose pid namespace was asked for, has ended meanwhile", (int)c->joined_pid);
+	if (r == 0)
+		(void)hooks_container(c, call, CRIO_HOOK_CTR_CREATED, NULL);
 	return r < 0 ? r : container_write_state(c, err);
 }
 

@@ -1,6 +1,7 @@
 /* container_run.c: StartContainer, StopContainer, RemoveContainer, UpdateContainerResources, ReopenContainerLog. */
 #include <signal.h>
 
+#include "core/lifecycle/hooks.h"
 #include "core/lifecycle/inner.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
@@ -42,8 +43,10 @@ int container_do_start(struct container *c, crio_call *call, crio_err *err)
 	struct crio_runtime_id_args a = { .size = sizeof(a), .id = c->id };
 	struct crio_runtime_no_out o = { .size = sizeof(o) };
 	crio_err why = ERR_INIT;
+	int r = hooks_container(c, call, CRIO_HOOK_CTR_START, &why);
 	int64_t at = now_real_ns(); /* before: a short-lived process ends while start is still returning */
-	int r = plugin_runtime_start(c->pod->runtime, call, &a, &o, &why);
+	if (r == 0)
+		r = plugin_runtime_start(c->pod->runtime, call, &a, &o, &why);
 	(void)pthread_mutex_lock(&c->lock);
 	if (c->state != CONTAINER_EXITED)
 		c->state = r < 0 ? c->state : CONTAINER_RUNNING;
@@ -64,6 +67,8 @@ int container_do_start(struct container *c, crio_call *call, crio_err *err)
 	cleanup_err crio_err ws = ERR_INIT;
 	if (container_write_state(c, &ws) < 0)
 		log_warn("Started container %s: %s", c->id, err_text(&ws));
+	if (r == 0)
+		(void)hooks_container(c, call, CRIO_HOOK_CTR_STARTED, NULL);
 	return r;
 }
 
@@ -187,6 +192,7 @@ int container_do_stop(struct container *c, crio_call *call, int64_t grace_ns, cr
 	if (r < 0)
 		return err_wrap(err, "stop container %s", c->id);
 	log_info("Stopped container %s: %s", c->id, c->name);
+	(void)hooks_container(c, call, CRIO_HOOK_CTR_STOP, NULL);
 	return 0;
 }
 
@@ -233,8 +239,10 @@ int container_do_remove(struct container *c, crio_call *call, crio_err *err)
 		r = no_runtime(c, err);
 	else if (!removed) {
 		r = container_do_stop(c, call, 0, err);
-		if (r == 0)
+		if (r == 0) {
+			(void)hooks_container(c, call, CRIO_HOOK_CTR_REMOVE, NULL);
 			r = container_release_all(c, call, err);
+		}
 		if (r == 0) {
 			bool shown = registry_shows(c->lc, c->id);
 			registry_del_container(c->lc, c);
@@ -266,23 +274,18 @@ int container_remove_parked(struct lifecycle *lc, crio_call *call, const char *i
 
 /* ---- update, log ---- */
 
-static int do_update(struct container *c, crio_call *call, const struct resources *r, crio_err *err)
+static int read_spec(const struct container *c, struct json_object **ret, crio_err *err)
 {
 	cleanup_free char *path = path_fmt("%s/config.json", c->dir);
-	if (!path)
-		return err_nomem(err);
-	cleanup_json struct json_object *spec = NULL;
-	int e = json_read_file(-1, path, 4u << 20, &spec, err);
-	if (e < 0)
-		return e;
-	const struct conf_runtime *h = conf_runtime(c->lc->conf, c->pod->handler);
-	cleanup_free char *json = NULL;
-	e = spec_update_resources(spec, r, h ? h->container_min_memory_bytes : 0, &json, err);
-	if (e < 0)
-		return e;
+	return path ? json_read_file(-1, path, 4u << 20, ret, err) : err_nomem(err);
+}
+
+/* `spec` has the new resources; `json` tells the runtime of them. */
+static int apply_update(struct container *c, crio_call *call, const struct json_object *spec, const char *json, crio_err *err)
+{
 	struct crio_runtime_update_args a = { .size = sizeof(a), .id = c->id, .resources_json = json };
 	struct crio_runtime_no_out o = { .size = sizeof(o) };
-	e = plugin_runtime_update(c->pod->runtime, call, &a, &o, err);
+	int e = plugin_runtime_update(c->pod->runtime, call, &a, &o, err);
 	if (e < 0)
 		return e;
 	e = config_write(c->dir, c->run_dir, spec, err);
@@ -297,6 +300,39 @@ static int do_update(struct container *c, crio_call *call, const struct resource
 		memset(&now, 0, sizeof(now));
 	}
 	return e;
+}
+
+/* All resources in force but the devices, which no update changes. */
+static char *all_resources(const struct json_object *spec)
+{
+	struct json_object *res = json_path(spec, "linux.resources");
+	cleanup_json struct json_object *copy = NULL;
+	if (!res || json_object_deep_copy(res, &copy, NULL) < 0)
+		return NULL;
+	json_object_object_del(copy, "devices");
+	return json_text(copy);
+}
+
+static int do_update(struct container *c, crio_call *call, const struct resources *r, crio_err *err)
+{
+	cleanup_json struct json_object *spec = NULL;
+	const struct conf_runtime *h = conf_runtime(c->lc->conf, c->pod->handler);
+	cleanup_free char *json = NULL;
+	bool changed = false;
+	int e = read_spec(c, &spec, err);
+	if (e == 0)
+		e = spec_update_resources(spec, r, h ? h->container_min_memory_bytes : 0, &json, err);
+	if (e == 0)
+		e = hooks_update(c, call, &spec, &changed, err);
+	if (e < 0)
+		return e;
+	if (changed) {
+		free(json);
+		json = all_resources(spec);
+		if (!json)
+			return err_nomem(err);
+	}
+	return apply_update(c, call, spec, json, err);
 }
 
 static int need_live(struct container *c, bool created_too, const char *what, crio_err *err)
@@ -320,6 +356,37 @@ int container_update(struct lifecycle *lc, crio_call *call, const char *id, cons
 		r = c->pod->runtime ? do_update(c, call, res, err) : no_runtime(c, err);
 	end(c);
 	return r < 0 ? err_wrap(err, "update container %s", c->id) : 0;
+}
+
+static int merge_update(struct container *c, crio_call *call, const char *resources, crio_err *err)
+{
+	cleanup_json struct json_object *spec = NULL, *patch = NULL;
+	int r = json_parse(resources, strlen(resources), &patch, err);
+	if (r == 0 && !json_object_is_type(patch, json_type_object))
+		r = err_set(err, CRIO_E_INVALID, "the resources are no object");
+	if (r == 0)
+		r = read_spec(c, &spec, err);
+	if (r < 0)
+		return r;
+	struct json_object *l = json_need_obj(spec, "linux"), *res = l ? json_need_obj(l, "resources") : NULL;
+	if (!res || json_merge(&res, patch) < 0)
+		return err_nomem(err);
+	return apply_update(c, call, spec, resources, err);
+}
+
+int container_update_json(struct lifecycle *lc, crio_call *call, const char *id, const char *resources, crio_err *err)
+{
+	cleanup_container struct container *c = NULL;
+	int r = registry_container(lc, id, &c, err);
+	if (r == 0)
+		r = begin(c, "update container", call, err);
+	if (r < 0)
+		return r;
+	r = need_live(c, true, "update resources", err);
+	if (r == 0)
+		r = c->pod->runtime ? merge_update(c, call, resources, err) : no_runtime(c, err);
+	end(c);
+	return r;
 }
 
 int container_reopen_log(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err)

@@ -45,6 +45,7 @@ struct wire_cache {
 	uint64_t w_version;
 };
 
+struct hooks;
 struct lifecycle {
 	const struct conf *_Atomic conf; /* referenced; a reload replaces it: read once where two reads must agree */
 	const struct conf **old_confs;   /* referenced to the end: calls in progress borrow from them. Guarded by lock */
@@ -73,7 +74,7 @@ struct lifecycle {
 	pthread_mutex_t event_lock; /* before all others, which are never held when it is taken. Guards the listener and what was told */
 	lifecycle_event_fn event_fn;
 	void *event_arg;
-
+	struct hooks *hooks;      /* fixed; hooks.h */
 	int park_timer;           /* guarded by lock; 0 none */
 	struct leftover *leftovers; /* guarded by lock, as its timer */
 	int leftover_timer;
@@ -238,6 +239,8 @@ int container_do_start(struct container *c, crio_call *call, crio_err *err);
 /* With the job slot or without: waits until it has stopped. timeout_ns of grace. */
 int container_do_stop(struct container *c, crio_call *call, int64_t grace_ns, crio_err *err);
 int container_do_remove(struct container *c, crio_call *call, crio_err *err);
+/* UpdateContainerResources in the spec's own terms: `linux.resources` as JSON, merged into what is in force. */
+int container_update_json(struct lifecycle *lc, crio_call *call, const char *id, const char *resources, crio_err *err);
 
 /* ---- exec.c ---- */
 /* Ends what still runs in it by exec: in a pid namespace that it shares, that outlives it. For when it has exited. */

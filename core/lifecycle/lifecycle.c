@@ -1,4 +1,5 @@
 /* lifecycle.c: the object itself, and results that wait for their client's retry. */
+#include "core/lifecycle/hooks.h"
 #include "core/lifecycle/inner.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
@@ -31,6 +32,8 @@ int lifecycle_new(const struct lifecycle_args *args, crio_call *call, struct lif
 	if (r == 0)
 		r = network_init(lc, call);
 	if (r == 0)
+		r = hooks_new(lc, call, &lc->hooks, err);
+	if (r == 0)
 		r = recover(lc, call, err);
 	if (r < 0) {
 		lifecycle_free(lc);
@@ -52,6 +55,13 @@ int lifecycle_set_conf(struct lifecycle *lc, const struct conf *conf, crio_err *
 	return 0;
 }
 
+void lifecycle_reload_hooks(struct lifecycle *lc)
+{
+	cleanup_call crio_call *call = call_new("Reload", now_mono_ns() + CLEANUP_NS);
+	if (call)
+		hooks_refresh(lc->hooks, call);
+}
+
 void lifecycle_free(struct lifecycle *lc)
 {
 	if (!lc)
@@ -63,6 +73,7 @@ void lifecycle_free(struct lifecycle *lc)
 	if (timer)
 		loop_remove(lc->loop, timer);
 	leftovers_release(lc);
+	hooks_free(lc->hooks);
 	if (lc->net) {
 		plugin_inst_listen(lc->net, NULL, NULL);
 		plugin_inst_unref(lc->net);

@@ -35,6 +35,8 @@ struct lifecycle_args {
 int lifecycle_new(const struct lifecycle_args *args, crio_call *call, struct lifecycle **ret, crio_err *err);
 /* The configuration of pods to come (handlers, workloads, ...). Takes a reference. CRIO_E_NOMEM. */
 int lifecycle_set_conf(struct lifecycle *lc, const struct conf *conf, crio_err *err);
+/* After plugins.d was read again: opens hook plugins that were missing and asks each which stages it wants. */
+void lifecycle_reload_hooks(struct lifecycle *lc);
 /* Containers keep running. */
 void lifecycle_free(struct lifecycle *lc);
 

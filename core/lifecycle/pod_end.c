@@ -2,6 +2,7 @@
 #include <sys/mount.h>
 
 #include "core/lifecycle/cgroup.h"
+#include "core/lifecycle/hooks.h"
 #include "core/lifecycle/inner.h"
 #include "core/lifecycle/netns.h"
 #include "core/util/failpoint.h"
@@ -168,8 +169,10 @@ static int pod_do_stop(struct pod *p, crio_call *call, crio_err *err)
 	if (stopped)
 		return 0;
 	int r = stop_containers(p, call, err);
-	if (r == 0)
+	if (r == 0) {
+		(void)hooks_pod(p, call, CRIO_HOOK_POD_STOP, NULL);
 		r = stop_parts(p, call, err);
+	}
 	if (r < 0)
 		return r;
 	(void)pthread_mutex_lock(&p->lock);
@@ -253,8 +256,10 @@ static int pod_do_remove(struct pod *p, crio_call *call, crio_err *err)
 		r = leftovers_remove(p->lc, call, NULL, p, err);
 	if (r == 0)
 		r = pod_do_stop(p, call, err);
-	if (r == 0)
+	if (r == 0) {
+		(void)hooks_pod(p, call, CRIO_HOOK_POD_REMOVE, NULL);
 		r = pod_release_all(p, call, err);
+	}
 	if (r < 0) {
 		(void)pthread_mutex_lock(&p->lock);
 		p->removing = false;

@@ -8,6 +8,7 @@
 
 #include "core/lifecycle/annotations.h"
 #include "core/lifecycle/cgroup.h"
+#include "core/lifecycle/hooks.h"
 #include "core/lifecycle/inner.h"
 #include "core/lifecycle/netns.h"
 #include "core/lifecycle/resolv.h"
@@ -520,6 +521,8 @@ static int pod_make(struct pod *p, crio_call *call, crio_err *err)
 		r = container_make_runtime(p->infra, call, im, err);
 	if (r == 0 && p->infra)
 		r = container_do_start(p->infra, call, err);
+	if (r == 0)
+		r = hooks_pod(p, call, CRIO_HOOK_POD_RUN, err);
 	if (r < 0)
 		return r;
 	atomic_store(&p->whole, true);

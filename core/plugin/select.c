@@ -238,3 +238,15 @@ int select_default_network(struct plugins *p, const struct conf *conf, struct se
 	memset(&s, 0, sizeof(s));
 	return 0;
 }
+
+int select_hook_options(struct plugins *p, const struct conf *conf, const char *plugin, struct kvs *ret, crio_err *err)
+{
+	cleanup_free char *hooks = joined(&conf->runtime.hooks_dir), *cdi = joined(&conf->runtime.cdi_spec_dirs);
+	const struct {
+		const char *name, *value;
+	} v[] = { { "hooks_dir", hooks }, { "cdi_spec_dirs", cdi } };
+	for (size_t i = 0; i < ARRAY_SIZE(v); i++)
+		if (!v[i].value || offer(p, CRIO_KIND_HOOK, plugin, ret, v[i].name, v[i].value) < 0)
+			return err_nomem(err);
+	return 0;
+}

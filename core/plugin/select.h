@@ -27,5 +27,7 @@ int select_plugins(struct plugins *p, const struct conf *conf, const char *handl
 		   bool host_network, struct selection *ret, crio_err *err);
 /* The default network: its readiness is the node's. */
 int select_default_network(struct plugins *p, const struct conf *conf, struct selection *ret, crio_err *err);
+/* What crio.conf has for a hook plugin: each setting that the plugin has an option for. Added to *ret. */
+int select_hook_options(struct plugins *p, const struct conf *conf, const char *plugin, struct kvs *ret, crio_err *err);
 
 #endif

@@ -213,6 +213,54 @@ struct json_object *json_from_kvs(const struct kvs *m)
 	return o;
 }
 
+/* Depth is that of a parsed document: JSON_DEPTH_MAX. */
+static int merge_member(struct json_object *doc, const char *key, const struct json_object *v)
+{
+	struct json_object *now = json_obj(doc, key);
+	if (!v) {
+		json_object_object_del(doc, key);
+		return 0;
+	}
+	if (json_object_is_type(v, json_type_object)) {
+		if (!now) {
+			now = json_object_new_object();
+			if (json_set(doc, key, now) < 0)
+				return CRIO_E_NOMEM;
+		}
+		return json_merge(&now, v);
+	}
+	struct json_object *copy = NULL;
+	if (json_object_deep_copy((struct json_object *)(uintptr_t)v, &copy, NULL) < 0)
+		return CRIO_E_NOMEM;
+	return json_set(doc, key, copy);
+}
+
+int json_merge(struct json_object **doc, const struct json_object *patch)
+{
+	if (!json_object_is_type(patch, json_type_object)) {
+		struct json_object *copy = NULL;
+		if (patch && json_object_deep_copy((struct json_object *)(uintptr_t)patch, &copy, NULL) < 0)
+			return CRIO_E_NOMEM;
+		(void)json_object_put(*doc);
+		*doc = copy;
+		return 0;
+	}
+	if (!json_object_is_type(*doc, json_type_object)) {
+		struct json_object *empty = json_object_new_object();
+		if (!empty)
+			return CRIO_E_NOMEM;
+		(void)json_object_put(*doc);
+		*doc = empty;
+	}
+	json_object_object_foreach((struct json_object *)(uintptr_t)patch, key, v)
+	{
+		int r = merge_member(*doc, key, v);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 char *json_text(const struct json_object *o)
 {
 	const char *s = json_object_to_json_string_ext((struct json_object *)(uintptr_t)o,

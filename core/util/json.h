@@ -47,6 +47,9 @@ struct json_object *json_need_obj(struct json_object *o, const char *key);
 struct json_object *json_need_arr(struct json_object *o, const char *key);
 struct json_object *json_from_strv(const struct strv *l);
 struct json_object *json_from_kvs(const struct kvs *m);
+/* RFC 7396: what patch has is put into *doc, a null removes; *doc is replaced when patch is no object. Values are copied, so both
+ * stay the caller's. CRIO_E_NOMEM leaves *doc half changed. */
+int json_merge(struct json_object **doc, const struct json_object *patch);
 /* Compact text, the caller's to free; NULL without memory. Slashes are not escaped. */
 char *json_text(const struct json_object *o);
 

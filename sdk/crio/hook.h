@@ -57,9 +57,10 @@ struct crio_hook_stages_out {
 };
 
 struct crio_hook_ops {
-	/* C    Which stages this instance wants; asked after open and after reload. */
+	/* C    Which stages this instance wants; asked after open, after reload, and after each CRIO_EVENT_READY that it emits. */
 	int (*stages)(void *self, crio_call *call, const struct crio_hook_no_args *args, struct crio_hook_stages_out *out, crio_err *err);
-	/* M    */
+	/* M    An error refuses what is being done at POD_RUN, CTR_CREATE, CTR_START, CTR_UPDATE and VALIDATE, and is logged at the other
+	 * stages. At CTR_UPDATE nothing but linux.resources may be adjusted. */
 	int (*run)(void *self, crio_call *call, const struct crio_hook_args *args, struct crio_hook_out *out, crio_err *err);
 };
 

@@ -7,7 +7,7 @@ cd "${srcdir:-.}" || exit 1
 inside='conmon_env pinns_path insecure_registries plugin_dir inherit_default_runtime container_min_memory allow_workload_runtime
 activation_annotation log log_format config_dir stream_idle_timeout dir'
 # Named elsewhere, but not the key.
-elsewhere='selinux profile hooks_dir'
+elsewhere='selinux profile cdi_spec_dirs'
 failed=0
 all=$(find core -name '*.[ch]' ! -path 'core/conf/*' ! -path 'core/cli/*' -exec cat {} +)
 keys=$(sed -n 's/^KM\{0,1\}(\([a-z_0-9]*\), .*/\1/p' core/conf/keys.def | sort -u)

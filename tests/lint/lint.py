@@ -24,11 +24,12 @@ HOMES = [
     (r'archive(_entry)?\.h|zlib\.h|zstd(_errors)?\.h|isa-l', ['core/unpack/', 'core/image/']),
     (r'systemd/', ['core/daemon.c', 'core/util/']),
     (r'btrfsutil\.h|btrfs/', ['plugins/storage/btrfs/']),
+    (r're2/', ['plugins/hooks/ocihooks/pattern.cc']),
     (r'libdevmapper\.h', ['plugins/storage/devicemapper/']),
 ]
 # Of those, what a plugin may have: json-c, and a library of its own.
 PLUGIN_LIBS = {'plugins/network/cni/': ['json-c/'], 'plugins/network/bridge/': ['json-c/'],
-               'plugins/hooks/': ['json-c/'], 'plugins/storage/btrfs/': ['btrfsutil.h'],
+               'plugins/hooks/': ['json-c/', 're2/'], 'plugins/storage/btrfs/': ['btrfsutil.h'],
                'plugins/storage/devicemapper/': ['libdevmapper.h']}
 # A plugin kind's own library, which its plugins link.
 PLUGIN_SHARED = {'plugins/runtime/': 'plugins/runtime/oci/', 'plugins/storage/': 'plugins/storage/common/'}

@@ -57,6 +57,12 @@ else
 	skip network/cni "there are no CNI plugins"
 fi
 
+mkdir "$tmp/hooks.d"
+echo '{"version":"1.0.0","hook":{"path":"/bin/true"},"when":{"always":true},"stages":["prestart","poststop"]}' >"$tmp/hooks.d/1.json"
+keeps hook/ocihooks "$build/plugins/hooks/.libs/ocihooks.so" -o hooks_dir="$tmp/hooks.d"
+cc -std=gnu11 -fPIC -shared -I"$src/sdk" -o "$tmp/spy.so" "$src/tests/fixtures/hook-spy.c"; result $? "a hook plugin of the tests compiles"
+keeps hook/spy "$tmp/spy.so"
+
 # The template, built as its README says but for where the headers are.
 cp -r "$src/sdk/template" "$tmp/template"; chmod -R u+w "$tmp/template"
 make -s -C "$tmp/template" CRIO_PLUGIN_CFLAGS="-I$src/sdk" CRIO_PLUGINDIR=/nonexistent CFLAGS='-O1 -g -Wall -Wextra -Werror' >"$tmp/out" 2>&1
@@ -79,6 +85,19 @@ rude RUDE_ABSENT 'teardown: on something absent it answers success, again and ag
 rude RUDE_DEAF 'teardown: a call that is cancelled comes back quickly'
 rude RUDE_RACE 'teardown: it works side by side for many objects'
 rude RUDE_HELP 'options: each has a line of help'
+
+rude_hook() {
+	cc -std=gnu11 -fPIC -shared -I"$src/sdk" -D"$1" -o "$tmp/rudehook.so" "$src/tests/plugin/conformance/rudehook.c" || exit 1
+	local rc=0; timeout 120 "$tool" hook "$tmp/rudehook.so" >"$tmp/out" 2>&1 || rc=$?
+	if [ -z "$2" ]; then result $rc "a polite hook passes" "$tmp/out"; return; fi
+	[ $rc = 1 ] && grep -q "^not ok .*$2" "$tmp/out"
+	result $? "$1 is found: $2" "$tmp/out"
+}
+rude_hook RUDE_NOT ''
+rude_hook RUDE_MASK 'stages: only such as there are'
+rude_hook RUDE_TEXT 'run: on something absent it answers success'
+rude_hook RUDE_LATE 'run: on something absent it answers success'
+rude_hook RUDE_EAGER 'run: a stage it did not ask for is nothing to it'
 
 # Its own command line.
 "$tool" --help | grep -q '^usage:'; result $? "--help"
