@@ -14,6 +14,8 @@
 #include "core/exec/workers.h"
 #include "core/image/image.h"
 #include "core/lifecycle/lifecycle.h"
+#include "core/lifecycle/marks.h"
+#include "core/lifecycle/wipe.h"
 #include "core/plugin/plugins.h"
 #include "core/rpc/method.h"
 #include "core/rpc/rpc.h"
@@ -30,6 +32,8 @@ struct daemon {
 	const struct conf *conf; /* the one in force; a reference once it was reloaded */
 	const struct conf_args *args;
 	struct alone alone;
+	struct marks marks;      /* what the last run left */
+	bool orderly;            /* it has served, and ends since it was asked to */
 	crio_call *start;        /* bounds what happens at start */
 	char *self;              /* our own program, for probing plugins */
 	struct loop *loop;
@@ -101,6 +105,19 @@ static void end_process(struct daemon *d)
 	call_unref(d->start);
 }
 
+static int init_marks(struct daemon *d, crio_err *err)
+{
+	marks_read(d->conf, &d->marks);
+	return marks_begin(d->conf, err);
+}
+
+static void end_marks(struct daemon *d)
+{
+	cleanup_err crio_err err = ERR_INIT;
+	if (d->orderly && marks_end(d->conf, &err) < 0)
+		log_error("The next start will take this end for a crash: %s", err_text(&err));
+}
+
 static int init_loop(struct daemon *d, crio_err *err)
 {
 	return loop_new(&d->loop, err);
@@ -144,7 +161,19 @@ static void end_plugins(struct daemon *d)
 static int init_images(struct daemon *d, crio_err *err)
 {
 	struct images_args a = { .conf = d->conf, .plugins = d->plugins };
-	return images_new(&a, d->start, &d->images, err);
+	int r = images_new(&a, d->start, &d->images, err);
+	if (r < 0 || !d->marks.unclean || !d->conf->crio.internal_repair)
+		return r;
+	CLEANUP(wipe_findings_release) struct wipe_findings f = { .hopeless = false };
+	cleanup_err crio_err why = ERR_INIT;
+	log_warn("Checking storage directory %s for errors because of unclean shutdown", d->conf->crio.root);
+	if (wipe_repair(d->images, d->start, &f, &why) < 0)
+		log_error("Check the storage: %s", err_text(&why));
+	if (!f.hopeless || !d->marks.rebooted)
+		return 0; /* containers may run: what works of it is better than nothing */
+	log_warn("Wiping storage directory %s because of unclean shutdown", d->conf->crio.root);
+	r = wipe_stores(&d->images, d->start, false, err);
+	return r < 0 ? r : images_new(&a, d->start, &d->images, err);
 }
 
 static void end_images(struct daemon *d)
@@ -155,9 +184,11 @@ static void end_images(struct daemon *d)
 static int init_lifecycle(struct daemon *d, crio_err *err)
 {
 	struct lifecycle_args a = {
-		.conf = d->conf, .images = d->images, .plugins = d->plugins, .loop = d->loop, .workers = d->workers
+		.conf = d->conf, .images = d->images, .plugins = d->plugins, .loop = d->loop, .workers = d->workers,
+		.rebooted = d->marks.rebooted, .upgraded = d->marks.upgraded
 	};
-	return lifecycle_new(&a, d->start, &d->lifecycle, err);
+	int r = lifecycle_new(&a, d->start, &d->lifecycle, err);
+	return r < 0 ? r : marks_versions(d->conf, err);
 }
 
 static void end_lifecycle(struct daemon *d)
@@ -202,6 +233,7 @@ static const struct step {
 	{ "the log", init_log, end_nothing },
 	{ "process", init_process, end_process },
 	{ "as the only daemon", init_alone, end_alone },
+	{ "marks of the last run", init_marks, end_marks },
 	{ "event loop", init_loop, end_loop },
 	{ "workers", init_workers, end_workers },
 	{ "plugins", init_plugins, end_plugins },
@@ -307,6 +339,7 @@ int daemon_run(const struct conf *conf, const struct conf_args *args, crio_err *
 		/* New files are looked at beside serving, so that an operator sees at once which are refused. */
 		(void)workers_run(d.workers, WORK_IMAGE, rescan_job, d.plugins, NULL);
 		serve(&d, &signals);
+		d.orderly = true;
 	}
 	/* The order of the steps is also the order of use: pods before the workers that serve them is the one exception, which
 	 * lifecycle_free copes with. */

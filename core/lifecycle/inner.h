@@ -17,6 +17,7 @@
 #include "core/exec/workers.h"
 #include "core/image/image.h"
 #include "core/lifecycle/lifecycle.h"
+#include "core/lifecycle/marks.h"
 #include "core/lifecycle/names.h"
 #include "core/lifecycle/spec.h"
 #include "core/plugin/ops.h"
@@ -75,6 +76,8 @@ struct lifecycle {
 	lifecycle_event_fn event_fn;
 	void *event_arg;
 	struct hooks *hooks;      /* fixed; hooks.h */
+	char boot_id[BOOT_ID_SIZE]; /* fixed */
+	int wipe_timer;           /* guarded by lock; 0 none */
 	int park_timer;           /* guarded by lock; 0 none */
 	struct leftover *leftovers; /* guarded by lock, as its timer */
 	int leftover_timer;
@@ -107,6 +110,7 @@ struct pod {
 	char *dir, *run_dir;      /* userdata */
 	char *hostname;
 	char *resolv_path, *hostname_path, *shm_path;
+	bool dead;                /* nothing of it runs: it is of an earlier boot, or its namespaces have gone */
 	struct container *infra;  /* NULL: spoofed */
 	bool parked;              /* guarded by lifecycle.lock: made, and its client gone; nobody sees it until a retry asks for it */
 
@@ -116,6 +120,7 @@ struct pod {
 	bool stopped;             /* StopPodSandbox has been through, or nothing of it lives */
 	bool network_up;
 	bool removing, removed;
+	bool wiping;              /* to be removed, as often as it takes; guarded by lifecycle.lock */
 	bool told_stop;           /* guarded by lifecycle.event_lock */
 	struct strv ips;
 	char *cni_result;         /* "" none */
@@ -297,6 +302,10 @@ void leftovers_release(struct lifecycle *lc);
 
 /* ---- recover.c ---- */
 int recover(struct lifecycle *lc, crio_call *call, crio_err *err);
+
+/* ---- boot.c: what an earlier boot or version left ---- */
+/* After recover(). Pods that cannot be removed now are tried again until they can. */
+void wipe_pods(struct lifecycle *lc, bool rebooted, bool upgraded, crio_call *call);
 
 /* ---- lifecycle.c: one request, one object ---- */
 /*

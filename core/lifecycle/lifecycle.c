@@ -31,10 +31,13 @@ int lifecycle_new(const struct lifecycle_args *args, crio_call *call, struct lif
 		r = fs_mkdir_p(rt->container_attach_socket_dir, 0755, err);
 	if (r == 0)
 		r = network_init(lc, call);
+	boot_id_get(lc->boot_id);
 	if (r == 0)
 		r = hooks_new(lc, call, &lc->hooks, err);
 	if (r == 0)
 		r = recover(lc, call, err);
+	if (r == 0)
+		wipe_pods(lc, args->rebooted, args->upgraded, call);
 	if (r < 0) {
 		lifecycle_free(lc);
 		return r;
@@ -68,10 +71,11 @@ void lifecycle_free(struct lifecycle *lc)
 		return;
 	(void)pthread_mutex_lock(&lc->lock);
 	lc->stopping = true;
-	int timer = lc->park_timer;
+	int timers[] = { lc->park_timer, lc->wipe_timer };
 	(void)pthread_mutex_unlock(&lc->lock);
-	if (timer)
-		loop_remove(lc->loop, timer);
+	for (size_t i = 0; i < ARRAY_SIZE(timers); i++)
+		if (timers[i])
+			loop_remove(lc->loop, timers[i]);
 	leftovers_release(lc);
 	hooks_free(lc->hooks);
 	if (lc->net) {

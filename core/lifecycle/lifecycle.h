@@ -30,6 +30,7 @@ struct lifecycle_args {
 	struct plugins *plugins;
 	struct loop *loop;
 	struct workers *workers;
+	bool rebooted, upgraded; /* what internal_wipe acts on; see marks.h */
 };
 /* Restores what earlier runs left (recover.c): known pods and containers, half-done work rolled back. */
 int lifecycle_new(const struct lifecycle_args *args, crio_call *call, struct lifecycle **ret, crio_err *err);

@@ -414,6 +414,7 @@ static int write_pod_spec(struct pod *p, crio_err *err)
 	    json_set_str(ann, "network-instance.crio.io", p->network_instance) < 0 ||
 	    json_set_str(ann, "runtime-options.crio.io", p->runtime_options) < 0 ||
 	    json_set_str(ann, "network-options.crio.io", p->network_options) < 0 ||
+	    json_set_str(ann, "boot-id.crio.io", p->lc->boot_id) < 0 ||
 	    json_set_str(ann, "cgroup-made.crio.io", p->cgroup_made ? "true" : "false") < 0)
 		return err_nomem(err);
 	return config_write(p->dir, p->run_dir, spec, err);

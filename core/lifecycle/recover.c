@@ -5,6 +5,8 @@
  */
 #include "core/lifecycle/annotations.h"
 #include "core/lifecycle/inner.h"
+#include "core/lifecycle/netns.h"
+#include "core/lifecycle/wipe.h"
 #include "core/plugin/select.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
@@ -299,6 +301,11 @@ static void reconnect(struct container *c, crio_call *call)
 {
 	if (c->state == CONTAINER_EXITED)
 		return;
+	if (c->pod->dead) { /* its number may be another process's by now */
+		container_exited(c, -1, 0, false);
+		(void)container_write_state(c, NULL);
+		return;
+	}
 	if (!c->pod->runtime) {
 		orphan_adopt(c);
 		return;
@@ -356,17 +363,6 @@ static int load(struct lifecycle *lc, struct store *s, const struct store_contai
 	return r;
 }
 
-/* Is the record one of ours? Other tools keep containers in the same store. */
-static bool is_ours(const struct store_container *rec, bool *ret_pod)
-{
-	cleanup_json struct json_object *m = NULL;
-	if (json_parse(rec->metadata, strlen(rec->metadata), &m, NULL) < 0 || !*json_str(m, "pod-id"))
-		return false;
-	/* CRI-O leaves "pod" out of a container's. */
-	*ret_pod = json_get(m, "pod") ? json_flag(m, "pod", false) : str_eq(json_str(m, "pod-id"), rec->id);
-	return true;
-}
-
 static void discard(struct store *s, crio_call *call, const char *id, const char *what)
 {
 	cleanup_err crio_err err = ERR_INIT;
@@ -387,6 +383,15 @@ static bool recover_infra(struct pod *p, const struct found *f)
 	c->is_infra = true;
 	p->infra = c;
 	return restore_container(f, c) == 0 && container_read_state(c, NULL) == 0;
+}
+
+/* Of an earlier boot: by its own word, or (CRI-O's) since its pinned namespace is only a file any more. */
+static bool is_dead(const struct found *f, const struct pod *p)
+{
+	const char *boot = ours(f, p, "boot-id.crio.io");
+	if (*boot && *p->lc->boot_id)
+		return !str_eq(boot, p->lc->boot_id);
+	return !p->stopped && !p->host_network && *p->netns && !ns_is(p->netns, NS_KIND_NET);
 }
 
 static void recover_pod(struct lifecycle *lc, struct store *s, const struct store_container *rec, crio_call *call)
@@ -415,7 +420,10 @@ static void recover_pod(struct lifecycle *lc, struct store *s, const struct stor
 		return;
 	}
 	bool infra = recover_infra(p, &f);
-	p->told_stop = p->stopped;
+	p->dead = is_dead(&f, p);
+	if (p->dead)
+		log_info("Nothing of pod sandbox %s runs any more: the machine was booted since", p->id);
+	p->told_stop = p->stopped || p->dead;
 	if (names_restore(lc->names, p->name, p->id, NULL) < 0)
 		log_warn("Pod sandbox %s: its name '%s' is taken by another", p->id, p->name);
 	if (registry_add_pod(lc, p, NULL) < 0)
@@ -480,7 +488,7 @@ int recover(struct lifecycle *lc, crio_call *call, crio_err *err)
 			qsort(v, all->n, sizeof(*v), by_age);
 			for (size_t j = 0; j < all->n; j++) {
 				bool is_pod = false;
-				if (!is_ours(v[j], &is_pod) || is_pod != (pods == 1))
+				if (!wipe_is_ours(v[j], &is_pod) || is_pod != (pods == 1))
 					continue;
 				if (is_pod)
 					recover_pod(lc, s, v[j], call);

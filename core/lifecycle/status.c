@@ -15,7 +15,7 @@ void pod_status_release(struct pod_status *s)
 /* With the pod's lock. */
 static enum pod_state state_of(struct pod *p)
 {
-	if (p->stopped || p->removing)
+	if (p->stopped || p->removing || p->dead)
 		return POD_NOTREADY;
 	if (!p->infra)
 		return POD_READY;

@@ -207,6 +207,11 @@ struct plugin_inst *store_instance(const struct store *s)
 	return s->inst;
 }
 
+bool store_owned(const struct store *s)
+{
+	return s->owner_fd >= 0;
+}
+
 uint64_t store_generation(const struct store *s)
 {
 	return atomic_load(&s->generation);

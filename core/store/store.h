@@ -48,6 +48,8 @@ const char *store_root(const struct store *s);
 const char *store_runroot(const struct store *s);
 const char *store_backing(const struct store *s);	   /* "extfs" */
 struct plugin_inst *store_instance(const struct store *s); /* borrowed */
+/* No other process of ours has it open: half-done work in it is nobody's. */
+bool store_owned(const struct store *s);
 /* Loads the tables that other programs have changed; cheap when none has. */
 int store_refresh(struct store *s, crio_call *call, crio_err *err);
 /* Grows with every change of layers, images or containers that this process has seen. */
