@@ -21,13 +21,14 @@ life_exec() { [ "$(exec_ctr "$C" hostname)" = life ]; }
 life_tick() { exec_ctr "$C" sh -c "echo said-$TICK >/proc/1/fd/1"; }
 life_slow_exec() { cri ExecSync "{\"container_id\":\"$C\",\"timeout\":1,\"cmd\":[\"sleep\",\"100\"]}" >/dev/null 2>&1 || [ $? = 4 ]; }
 life_update() { cri UpdateContainerResources "{\"container_id\":\"$C\",\"linux\":{\"cpu_shares\":512}}" >/dev/null; }
-# The log is moved away first, as by the kubelet: conmon begins the file anew.
+# The log is moved away first, as by the kubelet: conmon begins the file anew, also when it is asked twice.
 life_reopen() {
-	local log=$NODE/log/life/main.log
-	[ -e "$log.1" ] || mv "$log" "$log.1"
+	local log=$NODE/log/life/main.log n=1
+	while [ -e "$log.$n" ]; do n=$((n + 1)); done
+	[ ! -e "$log" ] || mv "$log" "$log.$n"
 	cri ReopenContainerLog "{\"container_id\":\"$C\"}" >/dev/null && [ -f "$log" ]
 }
-main_log() { cat "$NODE/log/life/main.log.1" "$NODE/log/life/main.log" 2>/dev/null || true; }
+main_log() { cat "$NODE"/log/life/main.log.[0-9]* "$NODE/log/life/main.log" 2>/dev/null || true; }
 life_look() {
 	local m
 	for m in ImageFsInfo Status ListImages ListContainers ListPodSandbox; do cri $m '{}' >/dev/null || return; done

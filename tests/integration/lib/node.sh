@@ -233,5 +233,5 @@ node_snapshot() {
 	[ ${#records[@]} = 0 ] || jq -r 'select(length > 0) | "\(input_filename) \(length)"' "${records[@]}" | sed "s|^$NODE/||"
 	echo "# files"; (cd "$NODE" && find run root state log -mindepth 1 \( -path 'root/overlay/l/*' -o -type s -o -name '*.lock' -o -name lastwrite \
 		-o -name containers.json -o -name images.json -o -name layers.json -o -name mountpoints.json \) -prune -o -print 2>/dev/null |
-		grep -vE '^(run/(storage[^/]*(/[a-z]+-(containers|layers))?|exits|attach|crun|runc|plugins(/[a-z-]+(/[^/]+)?)?)|root/(overlay|btrfs|crio|vfs)[^/]*(/l)?|state/(plugins|cni|cni/results)|log/pods)$' | sort)
+		grep -vE '^(run/(storage[^/]*(/[a-z]+-(containers|layers))?|exits|attach|crun|runc|evil|nomon|plugins(/[a-z-]+(/[^/]+)?)?)|root/(overlay|btrfs|crio|vfs)[^/]*(/l)?|state/(plugins|cni|cni/results)|log/pods)$' | sort)
 }
