@@ -6,6 +6,7 @@
 #include "core/util/digest.h"
 #include "core/util/failpoint.h"
 #include "core/util/json.h"
+#include "core/util/log.h"
 
 #define BIG_KEY_MAX 180 /* base64 of it still fits a file name */
 #define NAMES_MAX 1000	/* names of one image */
@@ -453,13 +454,38 @@ int store_image_set_names(struct store *s, crio_call *call, const char *id, stru
 	return code < 0 ? code : edit_save(&e, FS_KEEP, err);
 }
 
-/* Records away, layers noted in the journal; `gone` then holds what to discard. All tables locked. */
+/* Layers that only this image uses: out of the edit, into gone. */
+static int own_layers(struct store *s, const struct rec *r, struct edit *layers, struct strv *gone, crio_err *err)
+{
+	cleanup_set struct set *images = table_get(&s->t[T_IMAGES]), *containers = table_get(&s->t[T_CONTAINERS]);
+	struct json_object *mapped = json_arr(r->o, "mapped-layers");
+	int code = 0;
+	for (size_t i = 0; !code && mapped && i < json_object_array_length(mapped); i++) {
+		const char *m = json_object_get_string(json_object_array_get_idx(mapped, i));
+		if (m && str_is_hex(m, 64))
+			code = layers_unreferenced(layers, images, r->id, containers, m, gone, err);
+	}
+	if (!code && *r->u.image.layer)
+		code = layers_unreferenced(layers, images, r->id, containers, r->u.image.layer, gone, err);
+	return code;
+}
+
+/* A save that failed may have been done, or may succeed for each record alone. */
+static bool taken_back(struct table *t, const struct strv *ids)
+{
+	for (size_t i = 0; i < ids->n; i++)
+		if (!edit_take_back(t, ids->v[i], FS_KEEP))
+			return false;
+	return true;
+}
+
+/* Layers noted in the journal, then records away; `gone` holds what to discard. All tables locked. A note for a layer that is in use
+ * again, or still, is found stale. */
 static int delete_records(struct store *s, const char *id, struct strv *gone, crio_err *err)
 {
 	cleanup_edit struct edit images = {0}, layers = {0};
-	cleanup_set struct set *containers = table_get(&s->t[T_CONTAINERS]), *left = NULL;
+	cleanup_set struct set *containers = table_get(&s->t[T_CONTAINERS]);
 	cleanup_rec struct rec *r = table_find(&s->t[T_IMAGES], id);
-	int code = 0;
 
 	if (!r)
 		return 0;
@@ -468,29 +494,28 @@ static int delete_records(struct store *s, const char *id, struct strv *gone, cr
 		if (str_eq(c->image, id))
 			return err_set(err, CRIO_E_PRECONDITION, "image %s is used by container %s", id, c->id);
 	}
-	code = edit_init(&images, &s->t[T_IMAGES], err);
+	int code = edit_init(&images, &s->t[T_IMAGES], err);
+	if (!code)
+		code = edit_init(&layers, &s->t[T_LAYERS], err);
+	if (!code)
+		code = own_layers(s, r, &layers, gone, err);
+	for (size_t i = 0; !code && i < gone->n; i++)
+		code = journal_add(s, 'l', gone->v[i], JOURNAL_REMOVE, err);
 	if (code < 0)
 		return code;
 	edit_del(&images, id);
-	code = edit_save(&images, FS_KEEP, err);
-	if (!code)
-		code = edit_init(&layers, &s->t[T_LAYERS], err);
-	if (code < 0)
-		return code;
-	left = table_get(&s->t[T_IMAGES]);
-	struct json_object *mapped = json_arr(r->o, "mapped-layers");
-	for (size_t i = 0; !code && mapped && i < json_object_array_length(mapped); i++) {
-		const char *m = json_object_get_string(json_object_array_get_idx(mapped, i));
-		if (m && str_is_hex(m, 64))
-			code = layers_unreferenced(&layers, left, containers, m, gone, err);
+	cleanup_err crio_err why = ERR_INIT;
+	code = edit_save(&images, FS_KEEP, &why);
+	if (code < 0 && !edit_take_back(&s->t[T_IMAGES], id, FS_KEEP))
+		return err_move(err, &why);
+	/* From here on the image is no more: what fails now is left to the journal. */
+	err_clear(&why);
+	code = gone->n ? edit_save(&layers, FS_KEEP, &why) : 0;
+	if (code < 0 && !taken_back(&s->t[T_LAYERS], gone)) {
+		log_warn("Store %s: layers of image %s stay until the next start: %s", s->root, id, err_text(&why));
+		strv_clear(gone);
 	}
-	if (!code && *r->u.image.layer)
-		code = layers_unreferenced(&layers, left, containers, r->u.image.layer, gone, err);
-	for (size_t i = 0; !code && i < gone->n; i++)
-		code = journal_add(s, 'l', gone->v[i], "", err);
-	if (!code && gone->n)
-		code = edit_save(&layers, FS_KEEP, err);
-	return code;
+	return 0;
 }
 
 int store_image_delete(struct store *s, crio_call *call, const char *id, crio_err *err)

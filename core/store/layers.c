@@ -157,11 +157,14 @@ void layer_files_remove(struct store *s, const char *id)
 	(void)fs_rm_rf(s->t[T_LAYERS].dirfd, id, NULL);
 }
 
-static bool layer_in_use(const struct edit *e, const struct set *images, const struct set *containers, const char *id)
+static bool layer_in_use(const struct edit *e, const struct set *images, const char *but, const struct set *containers,
+			 const char *id)
 {
 	for (size_t i = 0; i < images->pub.n; i++) {
 		struct rec *r = set_rec(images, i);
 		struct json_object *mapped = json_arr(r->o, "mapped-layers");
+		if (str_eq(r->id, but))
+			continue;
 		if (str_eq(r->u.image.layer, id))
 			return true;
 		for (size_t k = 0; mapped && k < json_object_array_length(mapped); k++) {
@@ -179,15 +182,15 @@ static bool layer_in_use(const struct edit *e, const struct set *images, const s
 	return false;
 }
 
-int layers_unreferenced(struct edit *e, const struct set *images, const struct set *containers, const char *top,
-			struct strv *gone, crio_err *err)
+int layers_unreferenced(struct edit *e, const struct set *images, const char *but, const struct set *containers,
+			const char *top, struct strv *gone, crio_err *err)
 {
 	char id[65], parent[65];
 
 	(void)snprintf(id, sizeof(id), "%.64s", top);
 	for (size_t depth = 0; *id && depth < STORE_DEPTH_MAX; depth++) {
 		const struct rec *r = edit_get(e, id);
-		if (!r || layer_in_use(e, images, containers, id))
+		if (!r || layer_in_use(e, images, but, containers, id))
 			break;
 		(void)snprintf(parent, sizeof(parent), "%.64s", r->u.layer.parent);
 		if (strv_add(gone, id) < 0)

@@ -191,7 +191,8 @@ bool edit_take_back(struct table *t, const char *id, enum fs_durability d);
 
 /* ---- journal (journal.c): ids that may be garbage after a crash ---- */
 int journal_open(struct store *s, crio_err *err);
-/* kind 'l' (layer) or 'c' (container; note: its layer). */
+/* kind 'l' (layer; note: "", or JOURNAL_REMOVE) or 'c' (container; note: its layer). */
+#define JOURNAL_REMOVE "remove" /* nobody waits for it: removed at the next look, whatever its age */
 int journal_add(struct store *s, char kind, const char *id, const char *note, crio_err *err);
 void journal_del(struct store *s, char kind, const char *id);
 bool journal_note(struct store *s, char kind, const char *id, char *ret, size_t n); /* false: no entry */
@@ -206,10 +207,10 @@ void busy_drop(struct store *s, const char *id);
 int plugin_layer_remove(struct store *s, crio_call *call, const char *id, crio_err *err);
 /* Files of a layer beside its record. */
 void layer_files_remove(struct store *s, const char *id);
-/* Layers of `e` (locked) from `top` downwards that nothing uses any more: removed from the edit, their ids added to
- * gone. */
-int layers_unreferenced(struct edit *e, const struct set *images, const struct set *containers, const char *top,
-			struct strv *gone, crio_err *err);
+/* Layers of `e` (locked) from `top` downwards that nothing uses any more, but for the image `but` ("" none), which is about to go:
+ * removed from the edit, their ids added to gone. */
+int layers_unreferenced(struct edit *e, const struct set *images, const char *but, const struct set *containers,
+			const char *top, struct strv *gone, crio_err *err);
 /* Removes trees and files of `gone`; the records are gone already. The first error is returned, the rest still done. */
 int layers_discard(struct store *s, crio_call *call, const struct strv *gone, crio_err *err);
 /* Removes a layer that another tool left incomplete. layers locked. */

@@ -54,7 +54,7 @@ static int gc_records(struct store *s, const char *id, struct strv *gone, crio_e
 
 	int code = edit_init(&e, &s->t[T_LAYERS], err);
 	if (!code)
-		code = layers_unreferenced(&e, images, ctrs, id, gone, err);
+		code = layers_unreferenced(&e, images, "", ctrs, id, gone, err);
 	if (code < 0)
 		return code;
 	if (!gone->n) {
@@ -76,7 +76,9 @@ static int gc_layer(struct store *s, crio_call *call, const char *id, int64_t mi
 	if (is_busy(s, id))
 		return 0;
 	/* An image's layer may still be wanted by a pull that goes on; one of a container without a record is not. */
-	if (r && *r->u.layer.diff_digest && journal_age_ns(s, 'l', id) < min_age_ns)
+	char note[16] = "";
+	bool removing = journal_note(s, 'l', id, note, sizeof(note)) && str_eq(note, JOURNAL_REMOVE);
+	if (r && *r->u.layer.diff_digest && !removing && journal_age_ns(s, 'l', id) < min_age_ns)
 		return 0;
 	if (r)
 		code = gc_records(s, id, &gone, err);
