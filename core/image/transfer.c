@@ -8,6 +8,7 @@
 #include "core/util/fs.h"
 #include "core/util/log.h"
 
+#define LAYER_TRIES 3
 #define SEC 1000000000LL
 
 /* <namespaced_auth_dir>/<namespace>-<sha256 of the repository>.json is for one pull: moved away so that no other takes
@@ -174,11 +175,17 @@ static int fetch_image(struct pull *p, struct registry_session *s, const struct 
 		return err_set(err, CRIO_E_CORRUPT, "the manifest has %zu layers, the config %zu", f.m.n_layers,
 			       diff_ids.n);
 	la.blobs = f.m.layers;
-	r = layers_fetch(&la, p->call, top, err);
-	if (r == 0)
-		r = record(p, la.store, &f, &config, im, ref, top, err);
-	if (r < 0)
-		return r;
+	/* Until it is recorded nothing keeps a layer that was there already: its last image may be removed meanwhile. */
+	for (int again = 0;; again++) {
+		cleanup_err crio_err why = ERR_INIT;
+		r = layers_fetch(&la, p->call, top, &why);
+		if (r == 0)
+			r = record(p, la.store, &f, &config, im, ref, top, &why);
+		if (r == 0)
+			break;
+		if (r != CRIO_E_PRECONDITION || again == LAYER_TRIES)
+			return err_move(err, &why);
+	}
 	free(p->id);
 	free(p->repo_digest);
 	p->id = strdup(im->id);
