@@ -35,7 +35,7 @@ life_look() {
 	cri ContainerStatus "{\"container_id\":\"$C\",\"verbose\":true}" >/dev/null
 }
 life_short() {
-	S=$(create_ctr "$P" life short "$share|.command=[\"sh\",\"-c\",\"echo one; echo two; exit 7\"]" "$share") || return
+	S=$(create_ctr "$P" life short "$share|.command=[\"sh\",\"-c\",\"echo one; grep -q pause /proc/1/comm \u0026\u0026 echo two; exit 7\"]" "$share") || return
 	[ "$(ctr_field "$S" state)" != CONTAINER_CREATED ] || start_ctr "$S" || [ "$(ctr_field "$S" state)" != CONTAINER_CREATED ] || return
 	wait_exit "$S" 5 && [ "$(ctr_field "$S" exit_code)" = 7 ]
 }

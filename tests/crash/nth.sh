@@ -1,7 +1,7 @@
 # nth.sh [COUNT | all]: each kind of call of the daemon fails once in a pod's life: allocation, open, write (and mkdir, rename, fsync),
 # pipes, processes and threads (nth.c). The daemon lives on, the client gets an error with a code or nothing of it, the same
 # request works when it is asked again, and at the end nothing is left. Every call site is a case; COUNT of them are taken
-# (default 20), spread over all.
+# (default 20), spread over all. SITES="hash...": only these.
 . "$(dirname "$0")/lib.bash"
 set -uo pipefail
 count=${1:-20}
@@ -10,6 +10,7 @@ grep -qE '__(asan|tsan)_init' "$CRIO" && { echo "1..0 # skip a sanitizer has the
 ctl() { "$BUILD/tests/crash/nthctl" "$NODE/nth" "$@"; }
 calm() { ctl off; }
 ctl new
+reborn() { rm -f "$NODE/crio.pid"; calm; start; }
 start() { LD_PRELOAD=$BUILD/tests/crash/nth.so CRASH_NTH=$NODE/nth crio_start; }
 errno_of() { case $1 in a) echo 12 ;; o) echo 24 ;; w) echo 28 ;; p) echo 24 ;; s) echo 11 ;; esac; }
 name_of() { case $1 in a) echo "an allocation" ;; o) echo "opening a file" ;; w) echo "a write" ;; p) echo "a pipe" ;; s) echo "a process or thread" ;; esac; }
@@ -31,21 +32,20 @@ while read -r kind n; do
 	[ "$want" -ge 2 ] || want=2
 	grep "^$kind " "$NODE/sites" | awk -v n="$n" -v w="$want" -v o="$(date +%j)" '{ if (int((NR + o) * w / n) != int((NR + o - 1) * w / n)) print }'
 done < <(cut -d' ' -f1 "$NODE/sites" | sort | uniq -c | awk '{print $2, $1}') >"$NODE/picked"
+[ -z "${SITES:-}" ] || tr ' ' '\n' <<<"$SITES" | grep -Ff - "$NODE/sites" >"$NODE/picked"
 missed=0
 while read -r kind site <&7; do
 	TICK=$((TICK + 1)); rm -rf "$NODE/log/life"
-	log=$(wc -l <"$NODE/crio.log"); pid=$(cat "$NODE/crio.pid")
+	log=$(wc -l <"$NODE/crio.log")
 	ctl site "$kind" "$site" "$(errno_of "$kind")"
 	if life "${STEPS[@]}" >"$NODE/visit.out" 2>&1 7<&-; then
 		if [ "$(ctl state | cut -d' ' -f2)" = 0 ]; then missed=$((missed + 1))
 		else ok "$(name_of "$kind") at $site: $(grep -v ' Killed ' "$NODE/visit.out" | head -1 | cut -c1-150)"; fi
 	else
 		not_ok "$(name_of "$kind") at $site"; why "$NODE/visit.out"; tail -n "+$log" "$NODE/crio.log" | grep -vE 'level=(info|debug)|CAP_SYS' | cut -c1-300 | tail -8 | sed 's/^/#   /'
-		if dead; then start 7<&-; fi
 		tidy 7<&-
 		[ -z "${KEEP_GOING:-}" ] && [ "$TAP_BAD" -gt 8 ] && break
 	fi
-	[ "$(cat "$NODE/crio.pid")" = "$pid" ] || start 7<&-
 done 7<"$NODE/picked"
 echo "# $(wc -l <"$NODE/sites") call sites, $(wc -l <"$NODE/picked") visited ($missed were not passed this time)"
 crio_stop
