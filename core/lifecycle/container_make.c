@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "core/lifecycle/cgroup.h"
+#include "core/lifecycle/features.h"
 #include "core/lifecycle/hooks.h"
 #include "core/lifecycle/inner.h"
 #include "core/util/failpoint.h"
@@ -114,7 +115,7 @@ static int pid_namespace(struct container *c, char **ret, crio_err *err)
 	return *ret ? 0 : err_nomem(err);
 }
 
-static int make_spec(struct container *c, const struct image *im, struct json_object **ret, crio_err *err)
+static int make_spec(struct container *c, crio_call *call, const struct image *im, struct json_object **ret, crio_err *err)
 {
 	cleanup_close int rootfs = open(c->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (rootfs < 0)
@@ -136,6 +137,21 @@ static int make_spec(struct container *c, const struct image *im, struct json_ob
 	a.pidns = pidns;
 	a.containerenv_path = env;
 	a.log_path = c->log_path;
+	cleanup_free const char **images = calloc(c->config.n_mounts + 1, sizeof(*images));
+	if (!images)
+		return err_nomem(err);
+	bool ask = false;
+	for (size_t i = 0; i < c->config.n_mounts; i++) {
+		const struct mount_config *m = &c->config.mounts[i];
+		images[i] = *m->image ? m->host_path : "";
+		ask = ask || m->recursive_read_only || m->n_uids || m->n_gids;
+	}
+	a.image_mounts = images;
+	struct runtime_features f = { 0 };
+	if (ask && c->pod->runtime)
+		runtime_features(c->pod->runtime, a.runtime->runtime_path, call, &f);
+	a.runtime_rro = f.recursive_read_only;
+	a.runtime_idmap = f.user_namespaces;
 	return spec_container(&a, ret, &c->info, err);
 }
 
@@ -154,7 +170,9 @@ int container_make_runtime(struct container *c, crio_call *call, const struct im
 	int r = 0;
 	if (!c->is_infra) {
 		cleanup_json struct json_object *spec = NULL;
-		r = make_spec(c, im, &spec, err);
+		r = image_mounts_make(c, call, err);
+		if (r == 0)
+			r = make_spec(c, call, im, &spec, err);
 		if (r == 0)
 			r = note_stop_signal(c, err);
 		if (r == 0)
@@ -278,6 +296,8 @@ static int container_make(struct container *c, crio_call *call, crio_err *err)
 		return err_nomem(err);
 	r = make_log_path(c, err);
 	if (r == 0)
+		r = link_logs_add(c, err);
+	if (r == 0)
 		r = make_record(c, call, im, err);
 	if (r == 0) {
 		names_stage(c->lc->names, c->name, "container storage start");
@@ -314,6 +334,8 @@ int container_release_runtime(struct container *c, crio_call *call, crio_err *er
 	struct crio_runtime_id_args a = { .size = sizeof(a), .force = 1, .id = c->id };
 	struct crio_runtime_no_out o = { .size = sizeof(o) };
 	int r = plugin_runtime_del(c->pod->runtime, call, &a, &o, err);
+	if (r == 0 && *c->run_dir)
+		r = image_mounts_release(c->pod->store, call, c->run_dir, err);
 	if (r == 0)
 		r = store_unmount(c->pod->store, call, c->id, true, err);
 	return r < 0 ? err_wrap(err, "remove container %s", c->id) : 0;
@@ -329,6 +351,7 @@ int container_release_all(struct container *c, crio_call *call, crio_err *err)
 	r = store_container_delete(c->pod->store, call, c->id, err);
 	if (r < 0)
 		return err_wrap(err, "remove container %s", c->id);
+	link_logs_del(c);
 	FAILPOINT_CUT("container.removed");
 	container_set_removed(c);
 	return 0;

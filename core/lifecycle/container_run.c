@@ -1,6 +1,7 @@
 /* container_run.c: StartContainer, StopContainer, RemoveContainer, UpdateContainerResources, ReopenContainerLog. */
 #include <signal.h>
 
+#include "core/lifecycle/cgroup.h"
 #include "core/lifecycle/hooks.h"
 #include "core/lifecycle/inner.h"
 #include "core/util/fs.h"
@@ -274,6 +275,18 @@ int container_remove_parked(struct lifecycle *lc, crio_call *call, const char *i
 
 /* ---- update, log ---- */
 
+/* A limit below what it uses would end it, or never take hold. */
+static int check_memory(struct container *c, const struct resources *r, crio_err *err)
+{
+	cleanup_free char *path = NULL;
+	struct cgroup_stats s;
+	if (r->memory_limit <= 0 || cgroup_fs_path(c->lc->systemd, c->pod->cgroup_parent, c->id, &path, NULL) < 0 ||
+	    cgroup_stats_read(path, &s, NULL) < 0 || !s.has_memory || s.memory_usage <= (uint64_t)r->memory_limit)
+		return 0;
+	return err_set(err, CRIO_E_PRECONDITION, "memory validation failed: cannot decrease memory limit to %lld bytes: current usage is %llu bytes",
+		       (long long)r->memory_limit, (unsigned long long)s.memory_usage);
+}
+
 static int read_spec(const struct container *c, struct json_object **ret, crio_err *err)
 {
 	cleanup_free char *path = path_fmt("%s/config.json", c->dir);
@@ -322,6 +335,8 @@ static int do_update(struct container *c, crio_call *call, const struct resource
 	int e = read_spec(c, &spec, err);
 	if (e == 0)
 		e = spec_update_resources(spec, r, h ? h->container_min_memory_bytes : 0, &json, err);
+	if (e == 0)
+		e = check_memory(c, r, err);
 	if (e == 0)
 		e = hooks_update(c, call, &spec, &changed, err);
 	if (e < 0)

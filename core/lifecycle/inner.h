@@ -255,6 +255,19 @@ void container_end_execs(struct container *c, crio_call *like);
 /* Freezes or thaws, and records it. The caller has looked at the state. */
 int container_do_pause(struct container *c, crio_call *call, bool pause, crio_err *err);
 
+/* ---- image_mounts.c ---- */
+/* Mounts the images that the request wants as volumes; their mounts then name the image's id and where it is. What was mounted
+ * is image_mounts_release's to take away, also after a failure and in a later run. */
+int image_mounts_make(struct container *c, crio_call *call, crio_err *err);
+int image_mounts_release(struct store *s, crio_call *call, const char *run_dir, crio_err *err);
+bool image_in_use(void *arg, const char *image_id, char ret_by[65]); /* an image_in_use_fn; arg: the lifecycle */
+
+/* ---- link_logs.c: nothing without the annotation ---- */
+int link_logs_mount(const struct pod *p, crio_err *err);
+int link_logs_unmount(const struct pod *p, crio_err *err); /* idempotent */
+int link_logs_add(const struct container *c, crio_err *err);
+void link_logs_del(const struct container *c);
+
 /* ---- state.c ---- */
 /* config.json into the record's directory, which recovery reads, and then into the bundle. */
 int config_write(const char *dir, const char *run_dir, const struct json_object *spec, crio_err *err);

@@ -29,6 +29,8 @@ int lifecycle_new(const struct lifecycle_args *args, crio_call *call, struct lif
 		r = fs_mkdir_p(rt->container_exits_dir, 0755, err);
 	if (r == 0)
 		r = fs_mkdir_p(rt->container_attach_socket_dir, 0755, err);
+	if (lc->images)
+		images_on_remove(lc->images, image_in_use, lc);
 	if (r == 0)
 		r = network_init(lc, call);
 	boot_id_get(lc->boot_id);
@@ -76,6 +78,8 @@ void lifecycle_free(struct lifecycle *lc)
 	for (size_t i = 0; i < ARRAY_SIZE(timers); i++)
 		if (timers[i])
 			loop_remove(lc->loop, timers[i]);
+	if (lc->images)
+		images_on_remove(lc->images, NULL, NULL);
 	leftovers_release(lc);
 	hooks_free(lc->hooks);
 	if (lc->net) {

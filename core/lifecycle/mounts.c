@@ -402,25 +402,27 @@ static int add_propagation(struct wants *w, const struct spec_args *a, const str
 		   : 0;
 }
 
-static int add_read_mode(const struct spec_args *a, const struct mount_config *m, struct want *x, crio_err *err)
+/* Before the propagation is looked at: that the two do not go together is what helps the user. */
+static int check_read_mode(const struct spec_args *a, const struct mount_config *m, crio_err *err)
 {
-	const char *mode = m->readonly ? "ro" : "rw";
+	if (!m->recursive_read_only)
+		return 0;
+	if (!m->readonly)
+		return err_set(err, CRIO_E_INVALID, "recursive read-only mount conflicts with read-write mount for hostPath \"%s\"",
+			       m->host_path);
+	if (!a->runtime_rro)
+		return err_set(err, CRIO_E_INVALID, "recursive read-only mount support is not available for hostPath \"%s\"",
+			       m->host_path);
+	if (m->propagation != PROPAGATION_PRIVATE)
+		return err_set(err, CRIO_E_INVALID, "recursive read-only mount requires private propagation for hostPath \"%s\"",
+			       m->host_path);
+	return 0;
+}
 
-	if (m->recursive_read_only) {
-		if (!m->readonly)
-			return err_set(err, CRIO_E_INVALID,
-				       "recursive read-only mount conflicts with read-write mount for hostPath \"%s\"",
-				       m->host_path);
-		if (!a->runtime_rro)
-			return err_set(err, CRIO_E_INVALID,
-				       "recursive read-only mount support is not available for hostPath \"%s\"",
-				       m->host_path);
-		if (m->propagation != PROPAGATION_PRIVATE)
-			return err_set(err, CRIO_E_INVALID,
-				       "recursive read-only mount requires private propagation for hostPath \"%s\"",
-				       m->host_path);
-		mode = "rro";
-	}
+static int add_read_mode(const struct mount_config *m, struct want *x, crio_err *err)
+{
+	const char *mode = m->recursive_read_only ? "rro" : m->readonly ? "ro" : "rw";
+
 	return strv_add(&x->opts, mode) < 0 ? err_nomem(err) : 0;
 }
 
@@ -460,11 +462,13 @@ static int want_request(struct wants *w, const struct spec_args *a, size_t i, co
 			return err_set(err, CRIO_E_INVALID,
 				       "mount.HostPath '%.256s' is not absolute, too long or has control bytes",
 				       m->host_path);
-		r = resolve_source(a, m->host_path, &x->source, err);
+		r = check_read_mode(a, m, err);
+		if (!r)
+			r = resolve_source(a, m->host_path, &x->source, err);
 		if (!r)
 			r = add_propagation(w, a, m, x, err);
 		if (!r)
-			r = add_read_mode(a, m, x, err);
+			r = add_read_mode(m, x, err);
 		if (r < 0)
 			return r;
 	}
@@ -516,6 +520,16 @@ static int want_image_volume(struct wants *w, const struct mounts_args *ma, cons
 		return err_nomem(err);
 	r = fs_mkdir_p(x->source, 0755, err);
 	return r < 0 ? err_wrap(err, "volume '%s' of the image", path) : 0;
+}
+
+static int want_default(struct wants *w, const char *dest, const char *source, crio_err *err)
+{
+	struct want *x = push_want(w);
+
+	x->dest = strdup(dest);
+	x->source = strdup(source);
+	x->depth = depth_of(dest);
+	return !x->dest || !x->source || strv_add(&x->opts, "bind") < 0 || strv_add(&x->opts, "rprivate") < 0 ? err_nomem(err) : 0;
 }
 
 static struct json_object *mappings_json(const struct id_mapping *v, size_t n)
@@ -571,11 +585,17 @@ static int add_requested(struct list *l, const struct mounts_args *ma, struct wa
 {
 	const struct spec_args *a = ma->a;
 	size_t n_image = a->image && a->conf->image.image_volumes != CONF_VOLUMES_IGNORE ? a->image->volumes.n : 0;
-	int r = 0;
+	cleanup_kvs struct kvs dflt = KVS_INIT;
+	int r = default_mounts(a->conf->runtime.default_mounts_file, a->run_dir, &dflt, err);
 
-	w->v = calloc(a->container->n_mounts + n_image + 1, sizeof(*w->v));
+	if (r < 0)
+		return r;
+	w->v = calloc(a->container->n_mounts + n_image + dflt.n + 1, sizeof(*w->v));
 	if (!w->v)
 		return err_nomem(err);
+	for (size_t i = 0; !r && i < dflt.n; i++)
+		if (!strv_has(l->requested, dflt.v[i].key))
+			r = want_default(w, dflt.v[i].key, dflt.v[i].value, err);
 	for (size_t i = 0; !r && i < a->container->n_mounts; i++)
 		r = want_request(w, a, i, l->requested->v[i], err);
 	for (size_t i = 0; !r && i < n_image; i++)

@@ -68,6 +68,7 @@ static int stop_parts(struct pod *p, crio_call *call, crio_err *err)
 	first(&r, pod_release_network(p, call, &why), err, &why);
 	first(&r, release_sandbox(p, call, &why), err, &why);
 	first(&r, release_shm(p, &why), err, &why);
+	first(&r, link_logs_unmount(p, &why), err, &why);
 	/* The namespaces are needed as long as the network is up in them. */
 	if (!p->network_up)
 		first(&r, release_namespaces(p, &why), err, &why);

@@ -506,6 +506,8 @@ static int pod_make(struct pod *p, crio_call *call, crio_err *err)
 	if (r == 0)
 		r = make_shm(p, err);
 	if (r == 0)
+		r = link_logs_mount(p, err);
+	if (r == 0)
 		r = make_cgroup(p, err);
 	stage(p, "sandbox namespace creation");
 	if (r == 0)

@@ -289,8 +289,12 @@ static int restore_container(const struct found *f, struct container *c)
 			return CRIO_E_NOMEM;
 		cc->n_mounts = i + 1;
 		cc->mounts[i].readonly = json_flag(o, "readonly", false);
+		cc->mounts[i].recursive_read_only = json_flag(o, "recursive_read_only", false);
+		cc->mounts[i].selinux_relabel = json_flag(o, "selinux_relabel", false);
+		cc->mounts[i].propagation = (enum mount_propagation)json_int(o, "propagation", 0);
 		if (config_set_str(&cc->mounts[i].container_path, json_str(o, "container_path")) < 0 ||
-		    config_set_str(&cc->mounts[i].host_path, json_str(o, "host_path")) < 0)
+		    config_set_str(&cc->mounts[i].host_path, json_str(o, "host_path")) < 0 ||
+		    config_set_str(&cc->mounts[i].image, json_str(json_obj(o, "image"), "image")) < 0)
 			return CRIO_E_NOMEM;
 	}
 	return restore_maps(f, &cc->labels, &cc->annotations);
@@ -367,7 +371,9 @@ static void discard(struct store *s, crio_call *call, const char *id, const char
 {
 	cleanup_err crio_err err = ERR_INIT;
 	log_info("Remove %s %s, which was being made when the daemon ended", what, id);
-	if (store_unmount(s, call, id, true, &err) < 0 || store_container_delete(s, call, id, &err) < 0)
+	cleanup_free char *run_dir = store_container_run_dir(s, id);
+	if ((run_dir && image_mounts_release(s, call, run_dir, &err) < 0) || store_unmount(s, call, id, true, &err) < 0 ||
+	    store_container_delete(s, call, id, &err) < 0)
 		log_warn("Remove half-made %s %s: %s", what, id, err_text(&err));
 }
 

@@ -4,14 +4,11 @@
 
 #include <stdbool.h>
 
+#include "core/lifecycle/features.h"
 #include "core/rpc/method.h"
 
-struct handler_features {
-	bool recursive_read_only, user_namespaces;
-};
-/* What the handler's runtime says it can do. Asked once for each runtime binary, then from memory; a runtime that
- * cannot be asked can do neither. */
-void handler_features(const struct rpc_env *env, crio_call *call, const char *handler, struct handler_features *ret);
+/* What the handler's runtime says it can do; a runtime that cannot be asked can do nothing. */
+void handler_features(const struct rpc_env *env, crio_call *call, const char *handler, struct runtime_features *ret);
 
 /* The storage driver of the handler's pods, the call's memory; NULL: the default one (also for an unknown handler,
  * which only matters when a pod names it). */

@@ -59,7 +59,7 @@ static int handlers_out(const struct rpc_env *env, crio_call *call, CRI(StatusRe
 	for (i = 0; i < rs->n_runtimes; i++) {
 		const char *name = rs->runtimes[i].name;
 		bool twice = str_eq(name, rs->default_runtime);
-		struct handler_features f;
+		struct runtime_features f;
 		int k;
 
 		handler_features(env, call, name, &f);

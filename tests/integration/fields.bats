@@ -4,16 +4,24 @@ load lib/cri.bash
 
 setup_file() { drop_in; crio_start; export CRIO_PID; pull >/dev/null; }
 teardown_file() { crio_stop; rm -f "$NODE/etc/conf.d/10-fields.conf"; }
-teardown() { remove_all_pods; }
+teardown() { remove_all_pods; rm -f "$NODE/mounts.conf"; umount "$NODE/sub" /var/lib/kubelet /var/log/pods 2>/dev/null || true; }
+refuse() { # refuse STATUS TEXT POD FILTER: CreateContainer is
+	fails "$1" "$2" CreateContainer "{\"pod_sandbox_id\":\"$3\",\"config\":$(ctr_json refused "$4"),\"sandbox_config\":$(pod_json p1)}"
+}
 
 drop_in() {
 	cat >"$NODE/etc/conf.d/10-fields.conf" <<-EOT
 	[crio.runtime]
 	log_level = "debug"
+	default_mounts_file = "$NODE/mounts.conf"
 	[crio.runtime.runtimes.small]
 	runtime_path = "$(command -v crun)"
 	runtime_root = "$NODE/run/crun"
 	container_min_memory = "5.5MiB"
+	[crio.runtime.runtimes.links]
+	runtime_path = "$(command -v crun)"
+	runtime_root = "$NODE/run/crun"
+	allowed_annotations = ["link-logs.crio.io"]
 	EOT
 }
 sc() { echo ".linux.security_context+=$1"; } # sc JSON: a filter that adds to the security context
@@ -88,4 +96,99 @@ now_ms() { date +%s%3N; }
 	pod=$(run_pod p1); c=$(run_ctr "$pod" p1 c '.command=["sh","-c","trap \"exit 7\" INT; while :; do sleep 0.05; done"]|.stop_signal="SIGINT"')
 	log_has 'Override stop signal to SIGINT'
 	stop_ctr "$c" 10; [ "$(ctr_field "$c" exit_code)" = 7 ]
+}
+
+@test "mounts that are read-only with all below them" {
+	mkdir -p "$NODE/sub"; mount -t tmpfs fields "$NODE/sub"; mkdir "$NODE/sub/below"; mount -t tmpfs fields "$NODE/sub/below"
+	m() { echo ".mounts=[{container_path:\"/m\",host_path:\"$NODE/sub\",readonly:true,recursive_read_only:true$1}]"; }
+	pod=$(run_pod p1 . runc)
+	c=$(run_ctr "$pod" p1 c1 "$(m '')")
+	run exec_ctr "$c" touch /m/x; [ "$status" != 0 ]
+	run exec_ctr "$c" touch /m/below/x; [[ $status != 0 && $output == *"Read-only file system"* ]]
+	[ "$(cri ContainerStatus "{\"container_id\":\"$c\"}" | jq -c '.status.mounts[]|select(.container_path=="/m")|[.readonly,.recursive_read_only]')" = '[true,true]' ]
+	# Only the mount itself, when that is what is asked for.
+	c=$(run_ctr "$pod" p1 c2 ".mounts=[{container_path:\"/m\",host_path:\"$NODE/sub\",readonly:true}]")
+	exec_ctr "$c" touch /m/below/x; run exec_ctr "$c" touch /m/x; [ "$status" != 0 ]
+	refuse InvalidArgument "conflicts with read-write mount" "$pod" "$(m ',readonly:false')"
+	refuse InvalidArgument "requires private propagation" "$pod" "$(m ',propagation:"PROPAGATION_HOST_TO_CONTAINER"')"
+	# After a restart the status says the same.
+	crio_stop; crio_start
+	[ "$(cri ContainerStatus "{\"container_id\":\"$(cri ListContainers '{}' | jq -r '.containers[]|select(.metadata.name=="c1").id')\"}" | jq -c '.status.mounts[]|select(.container_path=="/m")|[.readonly,.recursive_read_only]')" = '[true,true]' ]
+	remove_all_pods; umount "$NODE/sub/below" "$NODE/sub"
+}
+
+@test "default mounts: a copy for each container, below the request's own" {
+	mkdir -p "$NODE/given/dir" "$NODE/own"; echo one >"$NODE/given/dir/file"; ln -s dir "$NODE/given/link"; ln -s nowhere "$NODE/given/dangling"; ln -s .. "$NODE/given/dir/up"
+	rm "$NODE/given/dir/up"; mkfifo "$NODE/given/pipe"; echo two >"$NODE/single"; echo own >"$NODE/own/x"
+	printf '%s\n' "# a comment" "$NODE/given:/run/given" "  $NODE/single" "$NODE/absent:/absent" "/dev/null:/not/this" "relative:/x" >"$NODE/mounts.conf"
+	pod=$(run_pod p1); a=$(run_ctr "$pod" p1 a ".mounts=[{container_path:\"/run/given/own\",host_path:\"$NODE/own\"}]"); b=$(run_ctr "$pod" p1 b)
+	[ "$(exec_ctr "$a" sh -c "cat /run/given/dir/file /run/given/link/file /run/given/own/x $NODE/single; ls /run/given" | xargs)" = "one one own two dir link own" ]
+	exec_ctr "$a" sh -c 'echo changed >/run/given/dir/file'
+	[ "$(exec_ctr "$b" cat /run/given/dir/file)" = one ]
+	[ "$(cat "$NODE/given/dir/file")" = one ]
+	[ -z "$(exec_ctr "$b" ls /absent /not 2>/dev/null)" ]
+	log_has 'skipping entry.*unsupported file type'
+	# The request's own mount at the same place wins.
+	c=$(run_ctr "$pod" p1 c ".mounts=[{container_path:\"/run/given\",host_path:\"$NODE/own\"}]")
+	[ "$(exec_ctr "$c" ls /run/given)" = x ]
+	# Links that go round cost the line, not the container.
+	ln -s .. "$NODE/given/dir/up"; d=$(run_ctr "$pod" p1 d); [ -z "$(exec_ctr "$d" ls /run/given 2>/dev/null)" ]
+	log_has 'skipping entry.*directories deep'
+	rm -r "$NODE/given" "$NODE/own" "$NODE/single"
+}
+
+@test "an image as a volume" {
+	node_push twolayer twolayer:1; pull "$REGISTRY/twolayer:1" >/dev/null
+	id=$(cri ImageStatus "{\"image\":{\"image\":\"$REGISTRY/twolayer:1\"}}" | jq -r .image.id)
+	m() { echo ".mounts=[{container_path:\"/vol\",readonly:true,image:{image:\"$1\"},image_sub_path:\"${2:-}\"}]"; }
+	mounts=$(wc -l </proc/self/mountinfo)
+	pod=$(run_pod p1); c=$(run_ctr "$pod" p1 c "$(m "$REGISTRY/twolayer:1")"); d=$(run_ctr "$pod" p1 d "$(m "$id" etc)")
+	[ "$(exec_ctr "$c" ls /vol | wc -l)" -gt 0 ]
+	run exec_ctr "$c" touch /vol/x; [[ $status != 0 && $output == *"Read-only file system"* ]]
+	[ "$(exec_ctr "$d" ls /vol)" = "$(exec_ctr "$c" ls /vol/etc)" ]
+	[ "$(cri ContainerStatus "{\"container_id\":\"$c\"}" | jq -r '.status.mounts[0].image.image')" = "$id" ]
+	fails FailedPrecondition "in use" RemoveImage "{\"image\":{\"image\":\"$id\"}}"
+	refuse NotFound "does not exist locally" "$pod" "$(m "$REGISTRY/nonesuch:1")"
+	refuse NotFound 'sub path "no/such" does not exist' "$pod" "$(m "$id" no/such)"
+	# Links of an image stay inside it.
+	refuse NotFound 'does not exist' "$pod" "$(m "$id" ../../../../../../proc/self)"
+	# A daemon that was killed meanwhile knows what to take away.
+	crio_kill; crio_start
+	fails FailedPrecondition "in use" RemoveImage "{\"image\":{\"image\":\"$id\"}}"
+	rm_ctr "$c"; rm_ctr "$d"
+	[ -z "$(grep image-volumes /proc/self/mountinfo)" ]
+	cri RemoveImage "{\"image\":{\"image\":\"$id\"}}"
+	[ "$(cri ImageStatus "{\"image\":{\"image\":\"$id\"}}" | jq .image)" = null ]
+}
+
+@test "a pod's logs in its emptyDir volume" {
+	mount -t tmpfs fields /var/lib/kubelet 2>/dev/null || { mkdir -p /var/lib/kubelet; mount -t tmpfs fields /var/lib/kubelet; }
+	mkdir -p /var/log/pods; mount -t tmpfs fields /var/log/pods
+	vol=/var/lib/kubelet/pods/uid-p1/volumes/kubernetes.io~empty-dir/logs; mkdir -p "$vol" /var/log/pods/test_p1_uid-p1
+	f='.log_directory="/var/log/pods/test_p1_uid-p1"|.annotations={"io.kubernetes.cri-o.LinkLogs":"logs"}'
+	pod=$(run_pod p1 "$f" links)
+	c=$(create_ctr "$pod" p1 c ".log_path=\"c/0.log\"|.command=[\"sh\",\"-c\",\"echo hello; cat /vol/c/0.log; sleep 60\"]|.mounts=[{container_path:\"/vol\",host_path:\"$vol\"}]" "$f"); start_ctr "$c"
+	node_wait 5 grep -q hello "$vol/$c.log"
+	[ "$(readlink "$vol/$c.log")" = c/0.log ]
+	exec_ctr "$c" grep -q hello "/vol/$c.log"
+	stop_ctr "$c"; rm_ctr "$c"; [ ! -L "$vol/$c.log" ]
+	rm_pod "$pod"; [ -z "$(ls "$vol")" ]; not mountpoint -q "$vol"
+	# Without the handler's leave, nothing; a name that leads elsewhere, or no such volume: refused.
+	pod=$(run_pod p1 "$f"); not mountpoint -q "$vol"; rm_pod "$pod"
+	for v in .. a/b ../../../x absent; do
+		fails "$([ $v = absent ] && echo NotFound || echo InvalidArgument)" "" RunPodSandbox "{\"config\":$(pod_json p1 "$f|.annotations={\"link-logs.crio.io\":\"$v\"}"),\"runtime_handler\":\"links\"}"
+	done
+	rmdir "$vol"; ln -s /etc "$vol"
+	if cri RunPodSandbox "{\"config\":$(pod_json p1 "$f"),\"runtime_handler\":\"links\"}" 2>/dev/null; then false; fi
+	not mountpoint -q /etc
+}
+
+@test "no memory limit below what is used" {
+	pod=$(run_pod p1); c=$(run_ctr "$pod" p1 c '.command=["sh","-c","dd if=/dev/zero of=/dev/shm/x bs=1M count=40 2>/dev/null; touch /dev/shm/done; trap \"exit 0\" TERM; while :; do sleep 0.05; done"]|.linux.resources.memory_limit_in_bytes=134217728')
+	node_wait 10 exec_ctr "$c" test -e /dev/shm/done
+	fails FailedPrecondition "cannot decrease memory limit to 20971520 bytes: current usage is" UpdateContainerResources "{\"container_id\":\"$c\",\"linux\":{\"memory_limit_in_bytes\":20971520}}"
+	[ "$(ctr_field "$c" resources.linux.memory_limit_in_bytes)" = 134217728 ]
+	cri UpdateContainerResources "{\"container_id\":\"$c\",\"linux\":{\"memory_limit_in_bytes\":268435456}}"
+	[ "$(ctr_field "$c" resources.linux.memory_limit_in_bytes)" = 268435456 ]
+	fails InvalidArgument "negative" UpdateContainerResources "{\"container_id\":\"$c\",\"linux\":{\"memory_limit_in_bytes\":-1}}"
 }
