@@ -170,7 +170,9 @@ int container_make_runtime(struct container *c, crio_call *call, const struct im
 	int r = 0;
 	if (!c->is_infra) {
 		cleanup_json struct json_object *spec = NULL;
+		names_stage(c->lc->names, c->name, "container volume configuration");
 		r = image_mounts_make(c, call, err);
+		names_stage(c->lc->names, c->name, "container spec configuration");
 		if (r == 0)
 			r = make_spec(c, call, im, &spec, err);
 		if (r == 0)
@@ -282,7 +284,7 @@ static int make_log_path(struct container *c, crio_err *err)
 
 static int container_make(struct container *c, crio_call *call, crio_err *err)
 {
-	names_stage(c->lc->names, c->name, "container storage creation");
+	names_stage(c->lc->names, c->name, "container creating");
 	cleanup_image_ref struct image *im = NULL;
 	int r = images_get(c->lc->images, c->config.image, &im, err);
 	if (r < 0)
@@ -297,6 +299,7 @@ static int container_make(struct container *c, crio_call *call, crio_err *err)
 	r = make_log_path(c, err);
 	if (r == 0)
 		r = link_logs_add(c, err);
+	names_stage(c->lc->names, c->name, "container storage creation");
 	if (r == 0)
 		r = make_record(c, call, im, err);
 	if (r == 0) {
@@ -304,7 +307,6 @@ static int container_make(struct container *c, crio_call *call, crio_err *err)
 		r = container_mount(c, call, err);
 	}
 	if (r == 0) {
-		names_stage(c->lc->names, c->name, "container spec configuration");
 		r = container_make_runtime(c, call, im, err);
 	}
 	if (r < 0)

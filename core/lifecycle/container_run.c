@@ -10,6 +10,7 @@
 #define KILL_FIRST_NS (20 * 1000000LL)  /* back-off between KILLs: 20 ms, doubling */
 #define LOG_WAIT_NS (2 * SEC)
 #define KILL_MAX_NS (2 * 60 * SEC)
+#define BLOCKED_NS SEC                  /* what has not died after this is looked at */
 
 static int begin(struct container *c, const char *what, crio_call *call, crio_err *err)
 {
@@ -134,6 +135,7 @@ static bool wait_exit(struct container *c, crio_call *call, int64_t until_ns, bo
 /* KILL until it is gone: the signal may meet a process that is just being made, and a task in D state dies when it can. */
 static int kill_it(struct container *c, crio_call *call, crio_err *err)
 {
+	int64_t begun = now_mono_ns();
 	(void)pthread_mutex_lock(&c->lock);
 	c->killing = true;
 	(void)pthread_mutex_unlock(&c->lock);
@@ -143,10 +145,16 @@ static int kill_it(struct container *c, crio_call *call, crio_err *err)
 			return r;
 		if (wait_exit(c, call, now_mono_ns() + pause, false))
 			return 0;
+		char who[512] = "";
+		if (pause >= BLOCKED_NS || call_over(call))
+			container_blocked(c, who, sizeof(who));
+		if (pause >= BLOCKED_NS && *who)
+			log_error("Detected process (%s) blocked in uninterruptible sleep for more than %d seconds for container %s", who,
+				  (int)((now_mono_ns() - begun) / SEC), c->id);
 		r = call_check(call, "kill container", err);
 		if (r < 0)
-			return err_wrap(err, "container %s does not die of SIGKILL (process %d may be in an uninterruptible wait)", c->id,
-					(int)c->pid);
+			return err_wrap(err, "container %s does not die of SIGKILL%s%s", c->id,
+					*who ? "; in an uninterruptible wait: process " : "", who);
 	}
 }
 

@@ -262,6 +262,10 @@ int image_mounts_make(struct container *c, crio_call *call, crio_err *err);
 int image_mounts_release(struct store *s, crio_call *call, const char *run_dir, crio_err *err);
 bool image_in_use(void *arg, const char *image_id, char ret_by[65]); /* an image_in_use_fn; arg: the lifecycle */
 
+/* ---- blocked.c ---- */
+/* Its processes that wait in the kernel where no signal reaches them: "12 (dd), 14 (sh)", cut to n bytes; "" none are seen. */
+void container_blocked(const struct container *c, char *ret, size_t n);
+
 /* ---- link_logs.c: nothing without the annotation ---- */
 int link_logs_mount(const struct pod *p, crio_err *err);
 int link_logs_unmount(const struct pod *p, crio_err *err); /* idempotent */

@@ -547,6 +547,7 @@ static int pod_prepare(struct lifecycle *lc, crio_call *call, struct pod_config 
 	p->privileged = p->config.sec.privileged;
 	if (config_set_str(&p->name, name) < 0 || config_set_str(&p->handler, handler) < 0)
 		return err_nomem(err);
+	stage(p, "sandbox creating");
 	int r = fill_labels(p, err);
 	if (r == 0)
 		r = name_hostname(p, err);

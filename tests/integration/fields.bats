@@ -192,3 +192,15 @@ now_ms() { date +%s%3N; }
 	[ "$(ctr_field "$c" resources.linux.memory_limit_in_bytes)" = 268435456 ]
 	fails InvalidArgument "negative" UpdateContainerResources "{\"container_id\":\"$c\",\"linux\":{\"memory_limit_in_bytes\":-1}}"
 }
+
+@test "what cannot be killed is named, and ends once it can" {
+	[ -d /sys/fs/cgroup/freezer ] || skip "needs the freezer of cgroup v1"
+	pod=$(run_pod p1); c=$(run_ctr "$pod" p1 c '.command=["sleep","1000"]'); pid=$(ctr_pid "$c")
+	# The pod's group, not the container's: that one is thawed when it is killed.
+	echo FROZEN >/sys/fs/cgroup/freezer/pod_p1/freezer.state
+	if CRI_TIMEOUT=5 cri StopContainer "{\"container_id\":\"$c\",\"timeout\":0}" 2>/dev/null; then echo THAWED >/sys/fs/cgroup/freezer/pod_p1/freezer.state; false; fi
+	log_has "Detected process \($pid \(sleep\)\) blocked in uninterruptible sleep for more than [0-9]+ seconds for container $c" || { echo THAWED >/sys/fs/cgroup/freezer/pod_p1/freezer.state; false; }
+	log_has "container $c does not die of SIGKILL; in an uninterruptible wait: process $pid \(sleep\)" || { echo THAWED >/sys/fs/cgroup/freezer/pod_p1/freezer.state; false; }
+	echo THAWED >/sys/fs/cgroup/freezer/pod_p1/freezer.state
+	wait_exit "$c"; [ "$(ctr_field "$c" exit_code)" = 137 ]
+}
