@@ -72,6 +72,7 @@ struct lifecycle {
 	struct plugin_inst *net;  /* fixed; NULL when its plugin cannot be had */
 	bool net_ready;
 	char *net_reason, *net_message;
+	bool gc_due, gc_running;  /* of the default network, once after a start */
 	pthread_mutex_t event_lock; /* before all others, which are never held when it is taken. Guards the listener and what was told */
 	lifecycle_event_fn event_fn;
 	void *event_arg;
@@ -302,6 +303,10 @@ int orphan_signal(struct container *c, int sig, crio_err *err);
 
 /* ---- network.c ---- */
 int network_init(struct lifecycle *lc, crio_call *call);
+/* After recovery: as soon as the default network is ready, attachments of pods that are not known are undone. */
+void network_gc_after_start(struct lifecycle *lc);
+/* Waits for it; it will not begin any more. */
+void network_gc_stop(struct lifecycle *lc);
 /* Waits until the pod's network instance is ready (default: by its events). */
 int network_wait_ready(struct pod *p, crio_call *call, crio_err *err);
 int network_setup(struct pod *p, crio_call *call, crio_err *err);

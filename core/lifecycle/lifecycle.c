@@ -38,8 +38,10 @@ int lifecycle_new(const struct lifecycle_args *args, crio_call *call, struct lif
 		r = hooks_new(lc, call, &lc->hooks, err);
 	if (r == 0)
 		r = recover(lc, call, err);
-	if (r == 0)
+	if (r == 0) {
 		wipe_pods(lc, args->rebooted, args->upgraded, call);
+		network_gc_after_start(lc);
+	}
 	if (r < 0) {
 		lifecycle_free(lc);
 		return r;
@@ -82,6 +84,7 @@ void lifecycle_free(struct lifecycle *lc)
 		images_on_remove(lc->images, NULL, NULL);
 	leftovers_release(lc);
 	hooks_free(lc->hooks);
+	network_gc_stop(lc);
 	if (lc->net) {
 		plugin_inst_listen(lc->net, NULL, NULL);
 		plugin_inst_unref(lc->net);

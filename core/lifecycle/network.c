@@ -7,6 +7,7 @@
 #include "core/util/log.h"
 
 #define SETUP_NS (5 * 60 * SEC)
+#define GC_NS (30 * SEC)
 #define TEARDOWN_NS (60 * SEC) /* contract: one minute for the network at stop */
 
 static void set_ready(struct lifecycle *lc, bool ready, const char *reason, const char *message)
@@ -18,6 +19,96 @@ static void set_ready(struct lifecycle *lc, bool ready, const char *reason, cons
 	(void)pthread_cond_broadcast(&lc->net_changed);
 }
 
+/* ---- what a crash left ---- */
+
+/* References; also pods that no list shows yet. */
+static int all_pods(struct lifecycle *lc, struct pod ***ret, size_t *ret_n, crio_err *err)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&lc->lock);
+	struct pod **v = calloc(lc->n_pods + 1, sizeof(struct pod *));
+	if (!v)
+		return err_nomem(err);
+	for (size_t i = 0; i < lc->n_pods; i++)
+		v[i] = pod_ref(lc->pod_order[i]);
+	*ret = v;
+	*ret_n = lc->n_pods;
+	return 0;
+}
+
+/* Rows borrow from the pods. */
+static int collect(struct pod **pods, size_t n, struct plugin_inst *in, crio_call *call, crio_err *err)
+{
+	cleanup_free struct crio_network_attachment *v = calloc(n + 1, sizeof(*v));
+	if (!v)
+		return err_nomem(err);
+	/* All pods, whatever their network: instances may share a cache. */
+	struct crio_network_gc_args a = { .size = sizeof(a), .v = v, .stride = sizeof(*v) };
+	for (size_t i = 0; i < n; i++)
+		if (!pods[i]->host_network)
+			v[a.n++] = (struct crio_network_attachment){ .size = sizeof(*v), .id = pods[i]->id, .ifname = "eth0" };
+	struct crio_network_no_out o = { .size = sizeof(o) };
+	cleanup_call crio_call *sub = call_sub(call, GC_NS);
+	return sub ? plugin_network_gc(in, sub, &a, &o, err) : err_nomem(err);
+}
+
+/* Attachments of pods that nobody knows any more are undone, once after a start, when the network is ready. Pods that are being made
+ * meanwhile are the plugin's own to spare: it has attached them. */
+static void gc_job(void *arg)
+{
+	struct lifecycle *lc = arg;
+	cleanup_call crio_call *call = call_new("CollectNetwork", now_mono_ns() + 2 * GC_NS);
+	cleanup_err crio_err err = ERR_INIT;
+	struct pod **pods = NULL;
+	size_t n = 0;
+	int r = call ? all_pods(lc, &pods, &n, &err) : err_nomem(&err);
+	if (r == 0)
+		r = collect(pods, n, lc->net, call, &err);
+	if (r < 0)
+		log_warn("Collect what is left of earlier pods' networks: %s", err_text(&err));
+	for (size_t i = 0; i < n; i++)
+		pod_unref(pods[i]);
+	free(pods);
+	cleanup_unlock pthread_mutex_t *l = lock(&lc->net_lock);
+	lc->gc_running = false;
+	(void)pthread_cond_broadcast(&lc->net_changed);
+}
+
+static void gc_start(struct lifecycle *lc)
+{
+	(void)pthread_mutex_lock(&lc->net_lock);
+	bool go = lc->gc_due && lc->net_ready;
+	if (go) {
+		lc->gc_due = false;
+		lc->gc_running = true;
+	}
+	(void)pthread_mutex_unlock(&lc->net_lock);
+	if (go && workers_run(lc->workers, WORK_TEARDOWN, gc_job, lc, NULL) < 0) {
+		cleanup_unlock pthread_mutex_t *l = lock(&lc->net_lock);
+		lc->gc_running = false;
+		(void)pthread_cond_broadcast(&lc->net_changed);
+	}
+}
+
+void network_gc_after_start(struct lifecycle *lc)
+{
+	if (!lc->net || !plugin_inst_has_op(lc->net, "gc"))
+		return;
+	(void)pthread_mutex_lock(&lc->net_lock);
+	lc->gc_due = true;
+	(void)pthread_mutex_unlock(&lc->net_lock);
+	gc_start(lc);
+}
+
+void network_gc_stop(struct lifecycle *lc)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&lc->net_lock);
+	lc->gc_due = false;
+	while (lc->gc_running)
+		(void)pthread_cond_wait(&lc->net_changed, &lc->net_lock);
+}
+
+/* ---- readiness ---- */
+
 static void on_network_event(void *arg, struct plugin_inst *in, int type, const void *event)
 {
 	(void)in;
@@ -25,6 +116,7 @@ static void on_network_event(void *arg, struct plugin_inst *in, int type, const 
 		return;
 	const struct crio_event_ready *e = event;
 	set_ready(arg, e->ready, e->reason ? e->reason : "", e->message ? e->message : "");
+	gc_start(arg);
 }
 
 int network_init(struct lifecycle *lc, crio_call *call)

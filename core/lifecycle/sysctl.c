@@ -60,18 +60,19 @@ static bool name_ok(const char *name)
 	return last != '.' && last != '/';
 }
 
-/* Numbers and words with single blanks between them: "1024 65000", "250\t32000\t32\t128", "cubic". */
+/* Numbers and words with blanks between them, not around them: "1024 65000", "0   2147483647", "cubic". */
 static bool value_ok(const char *v)
 {
 	size_t n = strlen(v);
 	bool blank = true;
+	const char *first = v;
 
 	if (n == 0 || n > SYSCTL_VALUE_MAX)
 		return false;
 	for (; *v; v++) {
 		bool b = *v == ' ' || *v == '\t';
 
-		if (b && blank)
+		if (b && blank && v == first)
 			return false;
 		if (!b && ((unsigned char)*v <= 0x20 || (unsigned char)*v >= 0x7f || *v == '+' || *v == '='))
 			return false;
@@ -89,7 +90,7 @@ static int format_check(const char *name, const char *value, crio_err *err)
 	if (!value_ok(value))
 		return err_set(
 		    err, CRIO_E_INVALID,
-		    "value of sysctl '%s' is invalid: it must be printable words with single spaces between them, "
+		    "value of sysctl '%s' is invalid: it must be printable words with spaces between them, "
 		    "without '+' or '='",
 		    name);
 	return 0;

@@ -147,6 +147,13 @@ ran() { grep -q "^$1 env=m id=$2\$" "$OUT"; }
 
 # ---- any hook plugin ----
 
+# spy_runs: it is installed and named, whichever tests ran before.
+spy_runs() {
+	install -m 0755 "$NODE/spy.so" "$DIR/hooks/spy.so"
+	grep -qF 'hooks = ["ocihooks", "spy"]' "$NODE/etc/conf.d/10-hooks.conf" && return 0
+	sed -i 's/^hooks = .*/hooks = ["ocihooks", "spy"]/' "$NODE/etc/conf.d/10-hooks.conf"; crio_stop; crio_start
+}
+
 @test "a required hook that is not there refuses pods, until its file comes" {
 	sed -i 's/^hooks = .*/hooks = ["ocihooks", "spy"]/' "$NODE/etc/conf.d/10-hooks.conf"; crio_stop; crio_start
 	log_has "Hook plugin spy: .*there is no hook plugin 'spy'"
@@ -157,6 +164,7 @@ ran() { grep -q "^$1 env=m id=$2\$" "$OUT"; }
 }
 
 @test "every stage is told of, in order" {
+	spy_runs
 	p=$(run_pod s1); c=$(run_ctr "$p" s1 c)
 	cri UpdateContainerResources "{\"container_id\":\"$c\",\"linux\":{\"cpu_shares\":200}}" >/dev/null
 	stop_ctr "$c"; rm_ctr "$c"; rm_pod "$p"
@@ -169,6 +177,7 @@ ran() { grep -q "^$1 env=m id=$2\$" "$OUT"; }
 }
 
 @test "adjustments are merged in order, noted, and checked" {
+	spy_runs
 	hook "$H1" a.json '{"always":true}' '["createRuntime"]' x; settled 1
 	echo 'adjust {"process":{"env":["FROM=spy","PATH=/bin"]},"annotations":{"seen.example/x":"y"}}' >"$SPY/create"
 	p=$(run_pod s2); c=$(run_ctr "$p" s2 c); [ "$(exec_ctr "$c" sh -c 'echo $FROM')" = spy ]
@@ -187,6 +196,7 @@ ran() { grep -q "^$1 env=m id=$2\$" "$OUT"; }
 }
 
 @test "what a hook refuses is not done, and leaves nothing; where nothing can be refused it is logged" {
+	spy_runs
 	echo 'refuse not today' >"$SPY/pod_run"; node_snapshot >"$NODE/before"
 	fails PermissionDenied "hook plugin spy at stage 'pod run': not today" RunPodSandbox "{\"config\":$(pod_json s3)}"
 	node_snapshot >"$NODE/after"; diff "$NODE/before" "$NODE/after"
@@ -200,6 +210,7 @@ ran() { grep -q "^$1 env=m id=$2\$" "$OUT"; }
 }
 
 @test "updates and evictions of other containers" {
+	spy_runs
 	p=$(run_pod s4); a=$(run_ctr "$p" s4 a); b=$(run_ctr "$p" s4 b)
 	echo "update $a {\"cpu\":{\"shares\":777}}" >"$SPY/create"; c=$(create_ctr "$p" s4 c)
 	shares() { [ "$(ctr_field "$a" resources.linux.cpu_shares)" = 777 ]; }; node_wait 5 shares
@@ -209,6 +220,7 @@ ran() { grep -q "^$1 env=m id=$2\$" "$OUT"; }
 }
 
 @test "a hook that hangs costs its own pod its time-out, and nobody else anything" {
+	spy_runs
 	p=$(run_pod s5); c=$(run_ctr "$p" s5 c)
 	echo hang >"$SPY/pod_run"
 	( CRI_TIMEOUT=30 fails DeadlineExceeded "hook plugin spy at stage 'pod run'" RunPodSandbox "{\"config\":$(pod_json s6)}" ) & w=$!
@@ -220,7 +232,7 @@ ran() { grep -q "^$1 env=m id=$2\$" "$OUT"; }
 }
 
 @test "of a lenient hook failures are only logged, and a half change is none" {
-	sed -i 's/^hooks = .*/hooks = ["spy?", "nobody?"]/' "$NODE/etc/conf.d/10-hooks.conf"; crio_stop; crio_start
+	spy_runs; sed -i 's/^hooks = .*/hooks = ["spy?", "nobody?"]/' "$NODE/etc/conf.d/10-hooks.conf"; crio_stop; crio_start
 	echo 'refuse no' >"$SPY/pod_run"; echo 'adjust {"process":{"env":["FROM=spy"]},"root":null}' >"$SPY/create"
 	p=$(run_pod s7); c=$(run_ctr "$p" s7 c); [ -z "$(exec_ctr "$c" sh -c 'echo $FROM')" ]
 	since "hook plugin spy at stage 'pod run': no"; since 'root may not be changed'

@@ -81,51 +81,82 @@ int cni_chain_status(struct cni *c, crio_call *call, const struct list *l, crio_
 
 /* ---- garbage ---- */
 
-void cni_active_add(struct cni *c, const char *id)
-{
-	char **grown;
-	char *copy = strdup(id);
+/* Ids attached since open, of all instances: they may share a cache. Not garbage, whatever the caller of gc knew. */
+static struct {
+	pthread_mutex_t mu;
+	struct active {
+		char *id;
+		const struct cni *of;
+	} *v;
+	size_t n, cap;
+} active = {.mu = PTHREAD_MUTEX_INITIALIZER};
 
-	(void)pthread_mutex_lock(&c->mu);
-	grown = copy ? realloc(c->active, sizeof(*grown) * (c->n_active + 1)) : NULL;
-	if (grown) {
-		c->active = grown;
-		c->active[c->n_active++] = copy;
+int cni_active_add(struct cni *c, const char *id, crio_err *err)
+{
+	char *copy = strdup(id);
+	bool ok = copy != NULL;
+
+	(void)pthread_mutex_lock(&active.mu);
+	if (ok && active.n == active.cap) {
+		size_t cap = active.cap ? 2 * active.cap : 16;
+		struct active *grown = realloc(active.v, sizeof(*grown) * cap);
+
+		ok = grown != NULL;
+		if (ok) {
+			active.v = grown;
+			active.cap = cap;
+		}
+	}
+	if (ok) {
+		active.v[active.n++] = (struct active){copy, c};
 		copy = NULL;
 	}
-	(void)pthread_mutex_unlock(&c->mu);
+	(void)pthread_mutex_unlock(&active.mu);
 	free(copy);
+	return ok ? 0 : cni_nomem(c, err);
 }
 
-void cni_active_del(struct cni *c, const char *id)
+void cni_active_del(const struct cni *c, const char *id)
 {
-	(void)pthread_mutex_lock(&c->mu);
-	for (size_t i = 0; i < c->n_active; i++) {
-		if (strcmp(c->active[i], id) != 0)
+	(void)pthread_mutex_lock(&active.mu);
+	for (size_t i = 0; i < active.n; i++) {
+		if (id ? strcmp(active.v[i].id, id) != 0 : active.v[i].of != c)
 			continue;
-		free(c->active[i]);
-		c->active[i--] = c->active[--c->n_active];
+		free(active.v[i].id);
+		active.v[i--] = active.v[--active.n];
 	}
-	(void)pthread_mutex_unlock(&c->mu);
+	if (active.n == 0) {
+		free(active.v);
+		active.v = NULL;
+		active.cap = 0;
+	}
+	(void)pthread_mutex_unlock(&active.mu);
 }
 
-bool cni_active_has(struct cni *c, const char *id)
+static bool active_has(const char *id)
 {
 	bool has = false;
 
-	(void)pthread_mutex_lock(&c->mu);
-	for (size_t i = 0; i < c->n_active && !has; i++)
-		has = !strcmp(c->active[i], id);
-	(void)pthread_mutex_unlock(&c->mu);
+	(void)pthread_mutex_lock(&active.mu);
+	for (size_t i = 0; i < active.n && !has; i++)
+		has = !strcmp(active.v[i].id, id);
+	(void)pthread_mutex_unlock(&active.mu);
 	return has;
 }
+
+/* A network and what of it is wanted: [{"containerID","ifname"}], for GC of its programs. */
+struct gc_net {
+	struct net *net;
+	struct json_object *keep;
+	bool off; /* disableGC */
+};
 
 struct gc {
 	struct cni *c;
 	crio_call *call;
 	const struct crio_network_gc_args *args;
-	const struct net *dflt;
-	struct json_object *keep; /* [{"containerID","ifname"}] of the default network, for GC of the programs */
+	struct gc_net *nets;
+	size_t n_nets;
 	int failed;
 	crio_err *err;
 };
@@ -138,7 +169,7 @@ static bool is_wanted(const struct gc *g, const struct cached *k)
 		if (!strcmp(a->id, k->id) && !strcmp(*a->ifname ? a->ifname : "eth0", k->ifname))
 			return true;
 	}
-	return cni_active_has(g->c, k->id);
+	return active_has(k->id);
 }
 
 /* Attachments of other users of the cache (podman) have no such argument. */
@@ -157,19 +188,25 @@ static bool is_pod(const struct cached *k)
 	return false;
 }
 
-static int gc_keep(struct gc *g, const struct cached *k)
+static int gc_keep(struct gc_net *n, const struct cached *k)
 {
-	struct json_object *o;
+	struct json_object *o = json_object_new_object();
 
-	if (!g->dflt || strcmp(g->dflt->name, k->network) != 0)
-		return 0;
-	o = json_object_new_object();
 	if (!cni_json_set(o, "containerID", json_object_new_string(k->id)) ||
 	    !cni_json_set(o, "ifname", json_object_new_string(k->ifname))) {
 		json_putp(&o);
 		return CRIO_E_NOMEM;
 	}
-	return cni_json_push(g->keep, o) ? 0 : CRIO_E_NOMEM;
+	return cni_json_push(n->keep, o) ? 0 : CRIO_E_NOMEM;
+}
+
+/* Of networks that have no file here others may take care: their attachments are nobody's garbage. */
+static struct gc_net *gc_net_of(const struct gc *g, const struct cached *k)
+{
+	for (size_t i = 0; i < g->n_nets; i++)
+		if (!strcmp(g->nets[i].net->name, k->network))
+			return &g->nets[i];
+	return NULL;
 }
 
 static int gc_one(void *arg, struct cached *k)
@@ -178,11 +215,14 @@ static int gc_one(void *arg, struct cached *k)
 	struct cni *c = g->c;
 	cleanup_list struct list l = {0};
 	struct attach at = {.id = k->id, .ifname = k->ifname, .netns = k->netns, .args = k->args, .caps = k->caps};
+	struct gc_net *n = gc_net_of(g, k);
 	crio_err *why;
 	int r;
 
+	if (!n || n->off)
+		return 0;
 	if (!is_pod(k) || is_wanted(g, k))
-		return gc_keep(g, k);
+		return gc_keep(n, k);
 	if (c->host->cancelled(g->call))
 		return c->host->fail(g->err, CRIO_E_DEADLINE, "collect stale attachments: time is up");
 	if (access(at.netns, F_OK) < 0)
@@ -204,22 +244,21 @@ static int gc_one(void *arg, struct cached *k)
 }
 
 /* GC of the programs themselves, for what has no cache file any more. */
-static int gc_programs(struct gc *g)
+static int gc_programs(struct gc *g, const struct gc_net *n)
 {
 	struct cni *c = g->c;
 	cleanup_list struct list l = {0};
 	cleanup_json struct json_object *inject = json_object_new_object();
 	static const struct attach nobody = {.id = "", .ifname = "", .netns = ""};
-	struct json_object *off;
-	int r = cni_list_parse(c, g->dflt->text, strlen(g->dflt->text), &l, g->err);
+	int r;
 
+	if (n->off || cni_version_cmp(n->net->version, "1.1.0") < 0)
+		return 0;
+	r = cni_list_parse(c, n->net->text, strlen(n->net->text), &l, g->err);
 	if (r < 0)
 		return r;
-	off = cni_json_get(l.root, "disableGC", json_type_boolean);
-	if (cni_version_cmp(l.version, "1.1.0") < 0 || (off && json_object_get_boolean(off)))
-		return 0;
-	if (!inject || !cni_json_set(inject, "cni.dev/valid-attachments", json_object_get(g->keep)) ||
-	    !cni_json_set(inject, "cni.dev/attachments", json_object_get(g->keep)))
+	if (!inject || !cni_json_set(inject, "cni.dev/valid-attachments", json_object_get(n->keep)) ||
+	    !cni_json_set(inject, "cni.dev/attachments", json_object_get(n->keep)))
 		return cni_nomem(c, g->err);
 	for (size_t i = 0; r == 0 && i < json_object_array_length(l.plugins); i++)
 		r = cni_exec(c, g->call, "GC", &l, json_object_array_get_idx(l.plugins, i), &nobody, NULL, inject, NULL,
@@ -227,19 +266,45 @@ static int gc_programs(struct gc *g)
 	return r;
 }
 
+/* References to all networks that are known now. */
+static int gc_nets(struct gc *g)
+{
+	struct cni *c = g->c;
+	int r = 0;
+
+	(void)pthread_mutex_lock(&c->mu);
+	g->nets = calloc(c->n_nets + 1, sizeof(*g->nets));
+	for (size_t i = 0; g->nets && i < c->n_nets; i++)
+		g->nets[g->n_nets++].net = cni_net_ref(c->nets[i]);
+	(void)pthread_mutex_unlock(&c->mu);
+	for (size_t i = 0; g->nets && r == 0 && i < g->n_nets; i++) {
+		struct gc_net *n = &g->nets[i];
+		cleanup_list struct list l = {0};
+		struct json_object *off;
+
+		n->keep = json_object_new_array();
+		r = n->keep ? cni_list_parse(c, n->net->text, strlen(n->net->text), &l, g->err) : cni_nomem(c, g->err);
+		off = r == 0 ? cni_json_get(l.root, "disableGC", json_type_boolean) : NULL;
+		n->off = off && json_object_get_boolean(off);
+	}
+	return g->nets ? r : cni_nomem(c, g->err);
+}
+
 int cni_gc(struct cni *c, crio_call *call, const struct crio_network_gc_args *args, crio_err *err)
 {
-	cleanup_net struct net *dflt = cni_default(c);
-	cleanup_json struct json_object *keep = json_object_new_array();
-	struct gc g = {.c = c, .call = call, .args = args, .dflt = dflt, .keep = keep, .err = err};
-	int r;
+	struct gc g = {.c = c, .call = call, .args = args, .err = err};
+	int r = gc_nets(&g);
 
-	if (!keep)
-		return cni_nomem(c, err);
-	r = cni_cache_each(c, call, gc_one, &g, err);
+	if (r == 0)
+		r = cni_cache_each(c, call, gc_one, &g, err);
 	if (r == CRIO_E_NOMEM)
-		return cni_nomem(c, err);
-	if (r == 0 && !g.failed && dflt)
-		r = gc_programs(&g);
+		r = cni_nomem(c, err);
+	for (size_t i = 0; r == 0 && !g.failed && i < g.n_nets; i++)
+		r = gc_programs(&g, &g.nets[i]);
+	for (size_t i = 0; i < g.n_nets; i++) {
+		cni_net_unref(g.nets[i].net);
+		json_putp(&g.nets[i].keep);
+	}
+	free(g.nets);
 	return r < 0 ? r : g.failed;
 }

@@ -223,10 +223,12 @@ static int attach(struct cni *c, crio_call *call, const struct list *l, const st
 	cleanup_json struct json_object *result = NULL;
 	crio_call *sub = c->host->call_sub(call, add_budget(c, call));
 	struct crio_strs ips;
-	int r = sub ? cni_cache_write(c, sub, l, at, NULL, err) : cni_nomem(c, err);
+	/* Before its record is there to be seen by a gc. */
+	int r = sub ? cni_active_add(c, at->id, err) : cni_nomem(c, err);
 
+	if (r == 0 && (r = cni_cache_write(c, sub, l, at, NULL, err)) < 0)
+		cni_active_del(c, at->id);
 	if (r == 0) {
-		cni_active_add(c, at->id);
 		r = cni_chain_add(c, sub, l, at, &result, err);
 		if (r == 0)
 			r = cni_result_ips(c, sub, result, &ips, err);
@@ -397,9 +399,7 @@ static void release(struct cni *c)
 	cni_watch_stop(c);
 	cni_nets_release(c);
 	cni_versions_release(c);
-	for (size_t i = 0; i < c->n_active; i++)
-		free(c->active[i]);
-	free(c->active);
+	cni_active_del(c, NULL);
 	for (size_t i = 0; i < c->n_bin_dirs; i++)
 		free(c->bin_dirs[i]);
 	free(c->bin_dirs);

@@ -72,8 +72,6 @@ struct cni {
 	struct net *dflt; /* one of nets, or NULL */
 	bool ready;
 	char *message; /* why not ready; NULL without memory */
-	char **active; /* ids attached since open: not garbage, whatever the caller of gc knew */
-	size_t n_active;
 	struct version *versions;
 	size_t n_versions;
 
@@ -82,7 +80,7 @@ struct cni {
 	pthread_t thread;
 	bool have_thread, stop, dirty, rewatch; /* under mu */
 	bool published; /* readiness was emitted; set by open, then only by the thread, as are the rest */
-	bool missing;
+	bool missing, monitoring; /* monitoring: it was ready once */
 	int64_t first_failure_ns;
 	int64_t again; /* when the thread looks again by itself */
 	int inotify, watch_id;
@@ -213,9 +211,8 @@ int cni_chain_check(struct cni *c, crio_call *call, const struct list *l, const 
 		    struct json_object *prev, crio_err *err);
 int cni_chain_status(struct cni *c, crio_call *call, const struct list *l, crio_err *err);
 int cni_gc(struct cni *c, crio_call *call, const struct crio_network_gc_args *args, crio_err *err);
-void cni_active_add(struct cni *c, const char *id);
-void cni_active_del(struct cni *c, const char *id);
-bool cni_active_has(struct cni *c, const char *id);
+int cni_active_add(struct cni *c, const char *id, crio_err *err);
+void cni_active_del(const struct cni *c, const char *id); /* id NULL: all of this instance */
 
 /* ---- watch.c ---- */
 /* Reads everything once, emits readiness, and starts following. */

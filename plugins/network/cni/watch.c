@@ -161,18 +161,54 @@ static void publish(struct cni *c, bool ready, const char *why)
 	(void)c->host->emit(c->in, CRIO_EVENT_READY, &ev);
 }
 
+/* The network was ready and its programs say that it is not, or its file has gone: with status_grace_period that is told only
+ * once it has lasted so long. Returns when to look again. */
+static int64_t unhealthy(struct cni *c, const char *why, bool wait_for_it)
+{
+	int64_t now = c->host->now_ns(), end;
+
+	if (!c->ready || c->grace_ns <= 0) {
+		publish(c, false, why);
+		return now + STATUS_FAST;
+	}
+	if (!c->first_failure_ns) {
+		c->first_failure_ns = now;
+		c->host->log(c->in, CRIO_LOG_WARN, "CNI plugin status check failed, will report unhealthy after grace period (%lld ms): %s",
+			     (long long)(c->grace_ns / CNI_MS), why);
+	}
+	end = c->first_failure_ns + c->grace_ns;
+	if (now < end)
+		return wait_for_it || end < now + STATUS_SLOW ? end : now + STATUS_SLOW;
+	c->host->log(c->in, CRIO_LOG_ERROR, "CNI plugin unhealthy beyond grace period (%lld ms): %s", (long long)(c->grace_ns / CNI_MS), why);
+	publish(c, false, why);
+	return now + STATUS_FAST;
+}
+
+static void healthy(struct cni *c)
+{
+	c->first_failure_ns = 0;
+	publish(c, true, "");
+	if (c->monitoring)
+		return;
+	c->monitoring = true;
+	if (c->grace_ns > 0)
+		c->host->log(c->in, CRIO_LOG_INFO, "Continuous CNI STATUS monitoring enabled: every %lld s, %lld ms of grace",
+			     STATUS_SLOW / CNI_SEC, (long long)(c->grace_ns / CNI_MS));
+	else
+		c->host->log(c->in, CRIO_LOG_INFO, "Continuous CNI STATUS monitoring is disabled: status_grace_period is 0");
+}
+
 /* STATUS of the default network. Returns when to ask again, or NEVER. */
 static int64_t status_poll(struct cni *c, crio_call *call, struct net *dflt)
 {
 	cleanup_list struct list l = {0};
 	crio_call *sub;
 	crio_err *err;
-	int64_t now = c->host->now_ns(), again = c->grace_ns > 0 ? now + STATUS_SLOW : NEVER;
+	int64_t again = NEVER;
 	int r;
 
 	if (cni_version_cmp(dflt->version, "1.1.0") < 0) {
-		c->first_failure_ns = 0;
-		publish(c, true, "");
+		healthy(c);
 		return NEVER;
 	}
 	err = c->host->err_new();
@@ -181,18 +217,10 @@ static int64_t status_poll(struct cni *c, crio_call *call, struct net *dflt)
 	if (r == 0)
 		r = cni_chain_status(c, sub, &l, err);
 	if (r == 0) {
-		c->first_failure_ns = 0;
-		publish(c, true, "");
+		healthy(c);
+		again = c->grace_ns > 0 ? c->host->now_ns() + STATUS_SLOW : NEVER;
 	} else {
-		if (c->ready && c->grace_ns > 0 && !c->first_failure_ns) {
-			c->first_failure_ns = now;
-			c->host->log(c->in, CRIO_LOG_WARN,
-				     "CNI plugin status check failed, will report after the grace period: %s",
-				     c->host->err_text(err));
-		}
-		if (!c->ready || c->grace_ns <= 0 || now - c->first_failure_ns >= c->grace_ns)
-			publish(c, false, c->host->err_text(err));
-		again = now + (c->ready ? STATUS_SLOW : STATUS_FAST);
+		again = unhealthy(c, c->host->err_text(err), false);
 	}
 	c->host->err_free(err);
 	if (sub)
@@ -222,8 +250,12 @@ static int64_t refresh(struct cni *c, crio_call *call, bool read)
 		text = cni_missing_text(c, call);
 		if (*skipped)
 			text = cni_fmt(c, call, "%s (left out: %s)", text, skipped) ?: text;
-		c->first_failure_ns = 0;
-		publish(c, false, text);
+		again = unhealthy(c, text, true);
+		/* Files are followed: nothing to look for until one comes, unless the grace is running. */
+		if (!c->ready) {
+			c->first_failure_ns = 0;
+			again = NEVER;
+		}
 	}
 	if (c->inotify < 0) {
 		int64_t soon = c->host->now_ns() + STATUS_SLOW;

@@ -653,6 +653,41 @@ static void status_polled(void **state)
 	gone("up");
 }
 
+/* With a grace period a ready network that fails is told of only when that has lasted. */
+static void grace(void **state)
+{
+	struct net_inst g;
+	struct timespec some = {0, 400 * MS};
+
+	(void)state;
+	fake("one", ALL_VERSIONS,
+	     "if [ $CNI_COMMAND = STATUS ] && [ -e $D/down ]; then\n"
+	     "echo '{\"code\":50,\"msg\":\"the agent is down\"}'; exit 1\nfi\nexit 0");
+	conf("10-x.conflist", "1.1.0", "x", "{\"type\":\"one\"}");
+	inst_open(&g, "cni", "status_grace_period", "1500ms", NULL);
+	inst_await(&g, true, "");
+	/* Its file goes, and comes back in time. */
+	gone("conf/10-x.conflist");
+	(void)nanosleep(&some, NULL);
+	assert_true(g.ready);
+	conf("10-x.conflist", "1.1.0", "x", "{\"type\":\"one\"}");
+	(void)nanosleep(&some, NULL);
+	assert_true(g.ready);
+	assert_int_equal(g.events, 1);
+	/* STATUS fails, for longer. A changed file is reason to ask. */
+	put("", 0644, "down");
+	conf("10-x.conflist", "1.1.0", "x", "{\"type\":\"one\",\"a\":1}");
+	(void)nanosleep(&some, NULL);
+	assert_true(g.ready);
+	inst_await(&g, false, "the agent is down");
+	gone("down");
+	inst_await(&g, true, "");
+	/* So does its file. */
+	gone("conf/10-x.conflist");
+	inst_await(&g, false, "no CNI configuration file");
+	inst_close(&g);
+}
+
 /* ---- garbage ---- */
 
 static void garbage(void **state)
@@ -679,6 +714,10 @@ static void garbage(void **state)
 	    sh("sed -e 's/K8S_POD_INFRA_CONTAINER_ID/X/; s/\"containerId\":\"stale\"/\"containerId\":\"podman\"/' "
 	       "$D/cache/results/x-stale-eth0 > $D/cache/results/x-podman-eth0"),
 	    0);
+	/* A pod of a network that has no file here: another runtime's, perhaps. */
+	assert_int_equal(sh("sed -e 's/stale/other/g; s/\"networkName\":\"x\"/\"networkName\":\"y\"/' "
+			    "$D/cache/results/x-stale-eth0 > $D/cache/results/y-other-eth0"),
+			 0);
 	/* Begun by a process that was killed, and by one that lives. */
 	char mine[64];
 	(void)snprintf(mine, sizeof(mine), "cache/results/.crio.%d.77", (int)getpid());
@@ -701,6 +740,7 @@ static void garbage(void **state)
 	assert_true(there("cache/results/x-keep-eth0"));
 	assert_true(there("cache/results/x-podman-eth0"));
 	assert_true(there("cache/results/x-new-eth0"));
+	assert_true(there("cache/results/y-other-eth0"));
 	in = input("one.GC");
 	assert_int_equal(json_object_array_length(json_arr(in, "cni.dev/valid-attachments")), 3);
 	assert_int_equal(del(&a, &err), 0);
@@ -779,6 +819,7 @@ int main(void)
 	    T(folder_and_versions),
 	    T(version_is_remembered),
 	    T(status_polled),
+		T(grace),
 	    T(garbage),
 	    T(at_once),
 	};

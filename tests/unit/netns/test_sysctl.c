@@ -85,7 +85,7 @@ static void refused(void **state)
 static void bad_values(void **state)
 {
 	static const char *const values[] = {
-	    "",	   " ",	  " 1",	  "1 ",	   "1  2",     "\t1", "1\n", "1\n2", "1\r", "1+kernel.core_pattern=|/bin/x",
+	    "",	   " ",	  " 1",	  "1 ",	   "\t1", "1\n", "1\n2", "1\r", "1+kernel.core_pattern=|/bin/x",
 	    "1+2", "a=b", "\x7f", "1\x01", "\xc3\xa4",
 	};
 	char longest[2048];
@@ -124,13 +124,14 @@ static void parse(void **state)
 	assert_int_equal(sysctl_parse("", &m, NULL), 0);
 	assert_int_equal(sysctl_parse("net.ipv4.ip_forward=1", &m, NULL), 0);
 	assert_int_equal(sysctl_parse("kernel.sem=250 32000 32 128", &m, NULL), 0);
+	assert_int_equal(sysctl_parse("net.ipv4.ping_group_range=0   2147483647", &m, NULL), 0);
 	assert_int_equal(sysctl_parse("net.ipv4.ip_forward = 1", &m, NULL), CRIO_E_INVALID);
 	assert_int_equal(sysctl_parse("net.ipv4.ip_forward", &m, NULL), CRIO_E_INVALID);
 	assert_int_equal(sysctl_parse("=1", &m, NULL), CRIO_E_INVALID);
 	assert_int_equal(sysctl_parse("net.ipv4.ip_forward=", &m, NULL), CRIO_E_INVALID);
 	assert_int_equal(sysctl_parse("net.ipv4.ip_forward=1=2", &m, NULL), CRIO_E_INVALID);
 	assert_int_equal(sysctl_parse("kernel.core_pattern=x", &m, NULL), CRIO_E_INVALID);
-	assert_int_equal(m.n, 2);
+	assert_int_equal(m.n, 3);
 	assert_string_equal(kvs_get(&m, "net.ipv4.ip_forward"), "1");
 	assert_string_equal(kvs_get(&m, "kernel.sem"), "250 32000 32 128");
 }
