@@ -111,6 +111,7 @@ int rpc_server_stop(struct rpc_server *s, uint32_t grace_ms)
 	pthread_mutex_unlock(&s->lock);
 	if (s->conns)
 		conns_stop(s->conns);
+	events_end(s->events);
 	pthread_mutex_lock(&s->lock);
 	s->stopping = true;
 	pthread_mutex_unlock(&s->lock);
@@ -128,6 +129,7 @@ void rpc_server_free(struct rpc_server *s)
 		return; /* stuck handlers still use it */
 	conns_free(s->conns);
 	http1_free(s->http);
+	events_free(s->events);
 	map_free(s->methods);
 	conf_unref(s->conf);
 	free((void *)(uintptr_t)s->args.socket_path);

@@ -70,8 +70,8 @@ heard_n() { [ "$(heard "$1" | wc -l)" -ge "$2" ]; }
 	local i fds; crio_pid; fds=$(ls "/proc/$CRIO_PID/fd" | wc -l)
 	for i in $(seq 20); do listen "x$i"; done; deaf; sleep 1
 	p=$(run_pod e5); rm_pod "$p"; [ "$(ls "/proc/$CRIO_PID/fd" | wc -l)" -le $((fds + 4)) ]
-	listen a; SECONDS=0; crio_stop; [ $SECONDS -lt 5 ]
-	node_wait 5 not kill -0 "$(cat "$NODE/a.listener")"; grep -q 'code = Unavailable .*crio is ending' "$NODE/a.end"
+	listen a; SECONDS=0; crio_stop; [ $SECONDS -lt 20 ]
+	node_wait 5 not kill -0 "$(cat "$NODE/a.listener")"; grep -q "code = Unavailable .*crio is ending" "$NODE/a.end"
 	rm "$NODE/etc/conf.d/20-events.conf"; crio_start
 	[ -z "$(CRI_TIMEOUT=5 cri GetContainerEvents '{}')" ]
 	p=$(run_pod e6); [ "$(cri PodSandboxStatus "{\"pod_sandbox_id\":\"$p\"}" | jq '.containers_statuses // [] | length')" = 0 ]
