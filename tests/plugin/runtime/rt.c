@@ -1,5 +1,6 @@
 #include "tests/plugin/runtime/rt.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -466,6 +467,19 @@ bool rt_file_has(const char *path, const char *text, int64_t timeout_ns)
 	return false;
 }
 
+/* As a word: four characters are found in many a container's id of somebody else. */
+static bool has_word(const char *line, size_t n, const char *word)
+{
+	size_t len = strlen(word);
+	for (const char *at = line, *end = line + n; (at = memmem(at, (size_t)(end - at), word, len)); at++) {
+		bool before = at > line && isalnum((unsigned char)at[-1]);
+		bool after = at + len < end && isalnum((unsigned char)at[len]);
+		if (!before && !after)
+			return true;
+	}
+	return false;
+}
+
 int rt_processes(const char *text)
 {
 	DIR *d = opendir("/proc");
@@ -478,7 +492,7 @@ int rt_processes(const char *text)
 		int fd = open(path, O_RDONLY | O_CLOEXEC);
 		ssize_t got = fd < 0 ? -1 : read(fd, line, sizeof(line));
 		(void)safe_close(fd);
-		if (got > 0 && memmem(line, (size_t)got, text, strlen(text)))
+		if (got > 0 && has_word(line, (size_t)got, text))
 			n++;
 	}
 	if (d)
@@ -525,7 +539,7 @@ void rt_nothing_left(struct rt *rt, const char *id)
 	}
 	no_cgroup(id);
 	/* A monitor ends a moment after it has told the exit. */
-	for (int i = 0; i < 300 && rt_processes(id); i++)
+	for (int i = 0; i < 1000 && rt_processes(id); i++)
 		(void)usleep(10000);
 	if (rt_processes(id))
 		fail_msg("processes of %s are left", id);
