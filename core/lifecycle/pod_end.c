@@ -75,6 +75,17 @@ static int stop_parts(struct pod *p, crio_call *call, crio_err *err)
 	return r;
 }
 
+/* CRI-O makes a cgroup for a pod without an infra container as if it had one, with cgroupfs. Empty, but it keeps the parent's. */
+static void release_sandbox_cgroup(const struct pod *p)
+{
+	cleanup_free char *parent = NULL;
+	if (p->infra || p->lc->systemd || cgroup_parent_fs_path(false, p->cgroup_parent, &parent, NULL) < 0)
+		return;
+	cleanup_free char *path = path_fmt("%s/crio-%s", parent, p->id);
+	if (path && cgroup_remove(path, NULL) < 0)
+		log_debug("cgroup %s of pod sandbox %s stays", path, p->id);
+}
+
 int pod_release_all(struct pod *p, crio_call *call, crio_err *err)
 {
 	int r = stop_parts(p, call, err);
@@ -83,6 +94,8 @@ int pod_release_all(struct pod *p, crio_call *call, crio_err *err)
 		return r;
 	if (p->infra)
 		r = container_release_runtime(p->infra, call, err);
+	if (r == 0)
+		release_sandbox_cgroup(p);
 	/* Before the record, which is what tells of it. */
 	if (r == 0 && p->cgroup_made) {
 		cleanup_free char *path = NULL;

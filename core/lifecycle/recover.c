@@ -117,6 +117,20 @@ static int restore_namespaces(const struct found *f, struct pod *p)
 	return config_set_str(&p->ns_name, name);
 }
 
+/* Of a pod of CRI-O's: it records no addresses but those in the network's result. */
+static int ips_of_result(const struct json_object *result, struct pod *p)
+{
+	struct json_object *v = json_arr(result, "ips");
+	size_t n = v ? json_object_array_length(v) : 0;
+	for (size_t i = 0; i < n && i < 16; i++) {
+		const char *address = json_str(json_object_array_get_idx(v, i), "address");
+		cleanup_free char *ip = strndup(address, strcspn(address, "/"));
+		if (!ip || (*ip && strv_add(&p->ips, ip) < 0))
+			return CRIO_E_NOMEM;
+	}
+	return 0;
+}
+
 static int restore_ips(const struct found *f, struct pod *p)
 {
 	for (int i = 0; i < 16; i++) {
@@ -128,7 +142,9 @@ static int restore_ips(const struct found *f, struct pod *p)
 		if (strv_add(&p->ips, ip) < 0)
 			return CRIO_E_NOMEM;
 	}
-	return config_set_str(&p->cni_result, ann(f, ANN_CNI_RESULT));
+	cleanup_json struct json_object *result = p->ips.n ? NULL : ann_json(f, ANN_CNI_RESULT);
+	int r = ips_of_result(result, p);
+	return r < 0 ? r : config_set_str(&p->cni_result, ann(f, ANN_CNI_RESULT));
 }
 
 /* The recorded plugin and instance in place of the selected ones. Where they are the same the configuration's options of today
@@ -303,7 +319,9 @@ static int restore_container(const struct found *f, struct container *c)
 /* Hands the container back to its runtime plugin, which says what has happened meanwhile. */
 static void reconnect(struct container *c, crio_call *call)
 {
-	if (c->state == CONTAINER_EXITED)
+	bool ended = c->state == CONTAINER_EXITED;
+	/* The plugin has its own record of what it made; of CRI-O's it must hear to remove what there is of an ended one. */
+	if (ended && (*c->pod->plugins || !c->pod->runtime || c->pod->dead))
 		return;
 	if (c->pod->dead) { /* its number may be another process's by now */
 		container_exited(c, -1, 0, false);
@@ -314,7 +332,9 @@ static void reconnect(struct container *c, crio_call *call)
 		orphan_adopt(c);
 		return;
 	}
-	if (c->monitor_pid <= 0) /* CRI-O's words, here and below */
+	if (ended)
+		log_debug("Container %s had ended before", c->id);
+	else if (c->monitor_pid <= 0) /* CRI-O's words, here and below */
 		log_debug("Skipping loading conmon process for container %s: none is recorded", c->id);
 	else if (process_start_time(c->monitor_pid) != c->monitor_start_time)
 		log_error("Failed to load conmon process for container %s: process %d has gone", c->id, (int)c->monitor_pid);
@@ -333,6 +353,8 @@ static void reconnect(struct container *c, crio_call *call)
 	struct crio_runtime_state_out o = { .size = sizeof(o) };
 	cleanup_err crio_err err = ERR_INIT;
 	int r = plugin_runtime_reconnect(c->pod->runtime, call, &a, &o, &err);
+	if (ended)
+		return;
 	if (r < 0) {
 		log_warn("Container %s: %s", c->id, err_text(&err));
 		if (process_start_time(c->pid) != c->start_time || c->pid <= 0)

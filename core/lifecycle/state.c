@@ -140,6 +140,32 @@ int container_read_state(struct container *c, crio_err *err)
 	return config_set_str(&c->message, json_str(o, "error")) < 0 ? err_nomem(err) : 0;
 }
 
+static int write_marks(const char *dir, bool stopped, bool net_stopped, crio_err *err)
+{
+	const struct {
+		const char *name;
+		bool on;
+	} marks[] = { { "stopped", stopped }, { "network-stopped", net_stopped } }; /* CRI-O's */
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(marks); i++) {
+		cleanup_free char *path = path_fmt("%s/%s", dir, marks[i].name);
+		if (!path)
+			return err_nomem(err);
+		if (marks[i].on)
+			r = fs_write_path(path, "", 0, 0600, FS_RUN, err);
+		r = r < 0 ? r : FAILPOINT("pod.state.mark", err);
+	}
+	return r;
+}
+
+/* CRI-O keeps the state of a pod without an infra container in the run directory, and looks for it there. Ours is beside
+ * config.json: a reboot takes the other away, and a pod without state was never whole. */
+static int write_for_crio(const struct pod *p, const struct json_object *o, bool stopped, bool net_stopped, crio_err *err)
+{
+	int r = p->infra ? 0 : write_state(p->run_dir, o, err);
+	return r < 0 || p->infra ? r : write_marks(p->run_dir, stopped, net_stopped, err);
+}
+
 /* A pod's: its infra container's state, with whether it was stopped. A spoofed pod has one all the same. */
 int pod_write_state(struct pod *p, crio_err *err)
 {
@@ -159,36 +185,38 @@ int pod_write_state(struct pod *p, crio_err *err)
 	}
 	if (r < 0)
 		return err_nomem(err);
+	bool net_stopped = !net && !p->host_network;
 	r = FAILPOINT("pod.state", err);
+	r = r < 0 ? r : write_for_crio(p, o, stopped, net_stopped, err);
 	r = r < 0 ? r : write_state(p->dir, o, err);
 	r = r < 0 ? r : FAILPOINT("pod.state.done", err);
-	/* CRI-O's marker files. */
-	const struct {
-		const char *name;
-		bool on;
-	} marks[] = { { "stopped", stopped }, { "network-stopped", !net && !p->host_network } };
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(marks); i++) {
-		cleanup_free char *path = path_fmt("%s/%s", p->dir, marks[i].name);
-		if (!path)
-			return err_nomem(err);
-		if (marks[i].on)
-			r = fs_write_path(path, "", 0, 0600, FS_RUN, err);
-		r = r < 0 ? r : FAILPOINT("pod.state.mark", err);
-	}
+	r = r < 0 ? r : write_marks(p->dir, stopped, net_stopped, err);
 	return r < 0 ? err_wrap(err, "record state of pod sandbox %s", p->id) : 0;
+}
+
+/* Either daemon may have left it. Negative without memory. */
+static int has_mark(const struct pod *p, const char *name)
+{
+	cleanup_free char *kept = path_fmt("%s/%s", p->dir, name), *run = path_fmt("%s/%s", p->run_dir, name);
+	return kept && run ? access(kept, F_OK) == 0 || access(run, F_OK) == 0 : CRIO_E_NOMEM;
 }
 
 int pod_read_state(struct pod *p, crio_err *err)
 {
 	cleanup_json struct json_object *o = NULL;
 	int r = read_state(p->dir, &o, err);
+	if (r == CRIO_E_NOT_FOUND) { /* a pod of CRI-O's without an infra container */
+		if (err)
+			err_clear(err);
+		r = read_state(p->run_dir, &o, err);
+	}
 	if (r < 0)
 		return r;
-	atomic_store(&p->whole, true);
-	cleanup_free char *stopped = path_fmt("%s/stopped", p->dir), *net = path_fmt("%s/network-stopped", p->dir);
-	if (!stopped || !net)
+	int stopped = has_mark(p, "stopped"), net_stopped = has_mark(p, "network-stopped");
+	if (stopped < 0 || net_stopped < 0)
 		return err_nomem(err);
-	p->stopped = access(stopped, F_OK) == 0;
-	p->network_up = !p->host_network && access(net, F_OK) < 0;
+	atomic_store(&p->whole, true);
+	p->stopped = stopped;
+	p->network_up = !p->host_network && !net_stopped;
 	return 0;
 }

@@ -272,7 +272,13 @@ static void find_monitor_cgroup(struct oci *o, crio_call *call, struct ctr *c)
 	    proc_is(c->monitor_pid, c->monitor_start) ? cgroups_of(&o->cgroups, c->monitor_pid) : NULL;
 	auto_free char *name = fmt("/crio-conmon-%s", c->id);
 	auto_ctr struct ctr *old = ctr_from_record(o, call, c->id);
-	const char *found = cgroup && name && strstr(cgroup, name) ? cgroup : old ? old->monitor_cgroup : "";
+	/* With a monitor that has gone and no record: beside the container's own, where CRI-O puts it. */
+	const char *slash = c->cgroup ? strrchr(c->cgroup, '/') : NULL;
+	auto_free char *beside = slash && name ? fmt("%.*s%s", (int)(slash - c->cgroup), c->cgroup, name) : NULL;
+	const char *found = cgroup && name && strstr(cgroup, name) ? cgroup
+			    : old					 ? old->monitor_cgroup
+			    : !cgroup && beside			 ? beside
+								 : "";
 	char *copy = strdup(strstr(found, ".scope") ? "" : found);
 
 	if (copy) {
