@@ -30,7 +30,7 @@ ctl sites | sort >"$NODE/sites"
 while read -r kind n; do
 	want=$n; [ "$count" = all ] || want=$((n * count / $(wc -l <"$NODE/sites")))
 	[ "$want" -ge 2 ] || want=2
-	grep "^$kind " "$NODE/sites" | awk -v n="$n" -v w="$want" -v o="$(date +%j)" '{ if (int((NR + o) * w / n) != int((NR + o - 1) * w / n)) print }'
+	grep "^$kind " "$NODE/sites" | awk -v n="$n" -v w="$want" -v o="${CRASH_SET:-0}" '{ if (int((NR + o) * w / n) != int((NR + o - 1) * w / n)) print }'
 done < <(cut -d' ' -f1 "$NODE/sites" | sort | uniq -c | awk '{print $2, $1}') >"$NODE/picked"
 [ -z "${SITES:-}" ] || tr ' ' '\n' <<<"$SITES" | grep -Ff - "$NODE/sites" >"$NODE/picked"
 missed=0
