@@ -34,7 +34,7 @@ RPC_HANDLER(rpc_create_container)
 	if (e < 0)
 		return e;
 	log_info("Created container %s: %s/%s/%s", id, q->sandbox_config->metadata->namespace_,
-		 q->sandbox_config->metadata->name, c.meta.name);
+		 q->sandbox_config->metadata->name, q->config->metadata->name); /* c has been moved from */
 	r.container_id = id;
 	return rpc_reply_pack(reply, &r.base, err);
 }
