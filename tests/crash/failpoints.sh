@@ -1,19 +1,20 @@
-# failpoints.sh [all | N] (default 14): at every point of core/util/failpoint.h that a pod's life passes, the daemon is killed once and made to
-# fail once. After the kill it starts again: what was acknowledged is known, with states, exit codes and log lines; the interrupted
-# request is asked again and works; and after the rest of the life nothing is left. N: every N-th point only, another set each day.
+# failpoints.sh [all | N] (default 15): at every point of core/util/failpoint.h that a pod's life passes, the daemon is killed once and
+# made to fail once. After the kill it starts again: what was acknowledged is known, with states, exit codes and log lines; the
+# interrupted request is asked again and works; and after the rest of the life nothing is left. N: every N-th visit only (an odd
+# number, so that kills and failures take turns), beginning with the CRASH_SET-th.
 # POINTS="a b": only these. A point that is passed many times (a write of any file) is visited at several of its passes.
 . "$(dirname "$0")/lib.bash"
 set -uo pipefail
-which=${1:-14}; every=1; [ "$which" = all ] || every=$which
+which=${1:-15}; every=1; [ "$which" = all ] || every=$which
 CRIO=$BUILD/tests/crash/crio-failpoints
 export CRIO_FAILPOINT_FILE=$NODE/failpoint LOG_LEVEL=${LOG_LEVEL:-info}
 
 # Not passed by this life, each with the reason. The test fails when one is missing here, and when one here is passed.
 unreached() {
 	cat <<-'EOT'
-	hook.run hook.stages: no plugin of this kind is built
-	network.check network.gc runtime.pids runtime.probe_monitor runtime.state runtime.stats: nothing asks for them yet
-	storage.list storage.status: only store_check and store_status ask, which no request reaches
+	hook.run: no hook is there in a life
+	network.check runtime.pids runtime.probe_monitor runtime.state runtime.stats: nothing asks for them yet
+	storage.status: only store_status asks, which no request reaches
 	storage.tree_open: only a pull to a second storage driver reads a layer back
 	runtime.attach runtime.resize runtime.exec_resize runtime.port_forward: streams are not built yet
 	runtime.checkpoint runtime.restore runtime.pause runtime.resume: checkpoints are not built yet
