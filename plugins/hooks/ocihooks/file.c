@@ -91,7 +91,7 @@ static int strings_of(struct oh *o, struct json_object *doc, const char *plural,
 
 static int flag(struct oh *o, struct json_object *doc, const char *key, bool *ret_has, bool *ret, crio_err *err)
 {
-	struct json_object *v;
+	struct json_object *v = NULL;
 	int r = member(o, doc, key, json_type_boolean, &v, err);
 
 	if (r == 0 && v) {
