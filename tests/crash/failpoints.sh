@@ -1,11 +1,11 @@
-# failpoints.sh [all | N] (default 15): at every point of core/util/failpoint.h that a pod's life passes, the daemon is killed once and
+# failpoints.sh [all | N] (default 25): at every point of core/util/failpoint.h that a pod's life passes, the daemon is killed once and
 # made to fail once. After the kill it starts again: what was acknowledged is known, with states, exit codes and log lines; the
 # interrupted request is asked again and works; and after the rest of the life nothing is left. N: every N-th visit only (an odd
 # number, so that kills and failures take turns), beginning with the CRASH_SET-th.
 # POINTS="a b": only these. A point that is passed many times (a write of any file) is visited at several of its passes.
 . "$(dirname "$0")/lib.bash"
 set -uo pipefail
-which=${1:-15}; every=1; [ "$which" = all ] || every=$which
+which=${1:-25}; every=1; [ "$which" = all ] || every=$which
 CRIO=$BUILD/tests/crash/crio-failpoints
 export CRIO_FAILPOINT_FILE=$NODE/failpoint LOG_LEVEL=${LOG_LEVEL:-info}
 

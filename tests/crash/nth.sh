@@ -1,10 +1,10 @@
 # nth.sh [COUNT | all]: each kind of call of the daemon fails once in a pod's life: allocation, open, write (and mkdir, rename, fsync),
 # pipes, processes and threads (nth.c). The daemon lives on, the client gets an error with a code or nothing of it, the same
 # request works when it is asked again, and at the end nothing is left. Every call site is a case; COUNT of them are taken
-# (default 20), spread over all. SITES="hash...": only these.
+# (default 10), spread over all. SITES="hash...": only these.
 . "$(dirname "$0")/lib.bash"
 set -uo pipefail
-count=${1:-20}
+count=${1:-10}
 export LOG_LEVEL=${LOG_LEVEL:-info} NEVER_DIES=1
 grep -qE '__(asan|tsan)_init' "$CRIO" && { echo "1..0 # skip a sanitizer has the allocator"; exit 0; }
 ctl() { "$BUILD/tests/crash/nthctl" "$NODE/nth" "$@"; }
