@@ -334,8 +334,9 @@ static char *all_resources(const struct json_object *spec)
 	return json_text(copy);
 }
 
-static int do_update(struct container *c, crio_call *call, const struct resources *r, crio_err *err)
+static int do_update(struct container *c, crio_call *call, const void *resources, crio_err *err)
 {
+	const struct resources *r = resources;
 	cleanup_json struct json_object *spec = NULL;
 	const struct conf_runtime *h = conf_runtime(c->lc->conf, c->pod->handler);
 	cleanup_free char *json = NULL;
@@ -366,23 +367,9 @@ static int need_live(struct container *c, bool created_too, const char *what, cr
 	return err_set(err, CRIO_E_PRECONDITION, "%s: container %s is not running or created: %s", what, c->id, state_word(c->state));
 }
 
-int container_update(struct lifecycle *lc, crio_call *call, const char *id, const struct resources *res, crio_err *err)
+static int merge_update(struct container *c, crio_call *call, const void *text, crio_err *err)
 {
-	cleanup_container struct container *c = NULL;
-	int r = registry_container(lc, id, &c, err);
-	if (r == 0)
-		r = begin(c, "update container", call, err);
-	if (r < 0)
-		return r;
-	r = need_live(c, true, "update resources", err);
-	if (r == 0)
-		r = c->pod->runtime ? do_update(c, call, res, err) : no_runtime(c, err);
-	end(c);
-	return r < 0 ? err_wrap(err, "update container %s", c->id) : 0;
-}
-
-static int merge_update(struct container *c, crio_call *call, const char *resources, crio_err *err)
-{
+	const char *resources = text;
 	cleanup_json struct json_object *spec = NULL, *patch = NULL;
 	int r = json_parse(resources, strlen(resources), &patch, err);
 	if (r == 0 && !json_object_is_type(patch, json_type_object))
@@ -397,7 +384,9 @@ static int merge_update(struct container *c, crio_call *call, const char *resour
 	return apply_update(c, call, spec, resources, err);
 }
 
-int container_update_json(struct lifecycle *lc, crio_call *call, const char *id, const char *resources, crio_err *err)
+/* Runs one of the two on a container that has not ended. *ret is the container (a reference) once its turn has come, also on failure. */
+static int update(struct lifecycle *lc, crio_call *call, const char *id, const void *resources,
+		  int (*fn)(struct container *c, crio_call *call, const void *resources, crio_err *err), struct container **ret, crio_err *err)
 {
 	cleanup_container struct container *c = NULL;
 	int r = registry_container(lc, id, &c, err);
@@ -407,9 +396,24 @@ int container_update_json(struct lifecycle *lc, crio_call *call, const char *id,
 		return r;
 	r = need_live(c, true, "update resources", err);
 	if (r == 0)
-		r = c->pod->runtime ? merge_update(c, call, resources, err) : no_runtime(c, err);
+		r = c->pod->runtime ? fn(c, call, resources, err) : no_runtime(c, err);
 	end(c);
+	*ret = c;
+	c = NULL;
 	return r;
+}
+
+int container_update(struct lifecycle *lc, crio_call *call, const char *id, const struct resources *res, crio_err *err)
+{
+	cleanup_container struct container *c = NULL;
+	int r = update(lc, call, id, res, do_update, &c, err);
+	return r < 0 && c ? err_wrap(err, "update container %s", c->id) : r;
+}
+
+int container_update_json(struct lifecycle *lc, crio_call *call, const char *id, const char *resources, crio_err *err)
+{
+	cleanup_container struct container *c = NULL;
+	return update(lc, call, id, resources, merge_update, &c, err);
 }
 
 int container_reopen_log(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err)

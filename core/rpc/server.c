@@ -104,17 +104,14 @@ int rpc_server_start(struct rpc_server *s, crio_err *err)
 
 int rpc_server_stop(struct rpc_server *s, uint32_t grace_ms)
 {
-	if (!s->started || s->stopped)
+	if (!s->started || s->stopping)
 		return s->stuck;
 	pthread_mutex_lock(&s->lock);
-	s->stopped = true;
+	s->stopping = true;
 	pthread_mutex_unlock(&s->lock);
 	if (s->conns)
 		conns_stop(s->conns);
 	events_end(s->events);
-	pthread_mutex_lock(&s->lock);
-	s->stopping = true;
-	pthread_mutex_unlock(&s->lock);
 	s->stuck = engine_down(s, grace_ms);
 	if (s->http)
 		s->stuck += http1_stop(s->http, grace_ms);

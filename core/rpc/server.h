@@ -34,7 +34,7 @@ struct rpc_server {
 	uint32_t active;      /* calls that exist, answered or not */
 	uint32_t in_handlers; /* of these, on worker threads */
 	uint64_t calls;
-	bool started, stopping, stopped, trim_queued, grpc_up;
+	bool started, stopping, trim_queued, grpc_up;
 	int stuck; /* result of stop */
 };
 
