@@ -31,8 +31,8 @@ HOMES = [
 PLUGIN_LIBS = {'plugins/network/cni/': ['json-c/'], 'plugins/network/bridge/': ['json-c/'],
                'plugins/hooks/': ['json-c/', 're2/'], 'plugins/storage/btrfs/': ['btrfsutil.h'],
                'plugins/storage/devicemapper/': ['libdevmapper.h']}
-# A plugin kind's own library, which its plugins link.
-PLUGIN_SHARED = {'plugins/runtime/': 'plugins/runtime/oci/', 'plugins/storage/': 'plugins/storage/common/'}
+# What several plugins link: of all kinds, and a kind's own.
+PLUGIN_SHARED = {'plugins/': 'plugins/common/', 'plugins/runtime/': 'plugins/runtime/oci/', 'plugins/storage/': 'plugins/storage/common/'}
 
 # Calls with no safe use in a multithreaded daemon, each with the reason that is printed.
 BANNED = [

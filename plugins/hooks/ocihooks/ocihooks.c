@@ -22,12 +22,12 @@ static int run(void *self, crio_call *call, const struct crio_hook_args *args, s
 
 static void oh_free(struct oh *o)
 {
+	follow_release(&o->follow);
 	oh_set_unref(o->set);
 	for (size_t i = 0; o->dirs && i < o->n_dirs; i++)
 		free(o->dirs[i]);
 	free(o->dirs);
 	(void)pthread_mutex_destroy(&o->mu);
-	(void)pthread_cond_destroy(&o->cond);
 	free(o);
 }
 
@@ -56,7 +56,6 @@ static int take_dirs(struct oh *o, crio_err *err)
 static int ocihooks_open(const struct crio_host *host, crio_instance *in, crio_call *call, void **self, crio_err *err)
 {
 	struct oh *o = calloc(1, sizeof(*o));
-	pthread_condattr_t ca;
 	int r;
 
 	(void)call;
@@ -64,12 +63,8 @@ static int ocihooks_open(const struct crio_host *host, crio_instance *in, crio_c
 		return host->fail(err, CRIO_E_NOMEM, "no memory");
 	o->host = host;
 	o->in = in;
-	o->inotify = -1;
 	(void)pthread_mutex_init(&o->mu, NULL);
-	(void)pthread_condattr_init(&ca);
-	(void)pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&o->cond, &ca);
-	(void)pthread_condattr_destroy(&ca);
+	follow_init(&o->follow, host, in, oh_matters, o);
 	r = take_dirs(o, err);
 	if (r == 0)
 		r = oh_set_read(o, NULL, &o->set, err);
@@ -77,12 +72,8 @@ static int ocihooks_open(const struct crio_host *host, crio_instance *in, crio_c
 		host->log(in, CRIO_LOG_INFO, "%zu OCI hooks are in force", o->set->n);
 		r = oh_watch_start(o, err);
 		/* What came while nothing was watched yet. */
-		if (r == 0) {
-			(void)pthread_mutex_lock(&o->mu);
-			o->dirty = true;
-			(void)pthread_cond_signal(&o->cond);
-			(void)pthread_mutex_unlock(&o->mu);
-		}
+		if (r == 0)
+			follow_kick(&o->follow);
 	}
 	if (r < 0) {
 		oh_free(o);
@@ -94,7 +85,6 @@ static int ocihooks_open(const struct crio_host *host, crio_instance *in, crio_c
 
 static void ocihooks_close(void *self)
 {
-	oh_watch_stop(self);
 	oh_free(self);
 }
 

@@ -4,7 +4,7 @@
  *	util.c       bounded JSON
  *	file.c       one hook file, both formats -> struct hookfile
  *	set.c        the directories -> struct set
- *	watch.c      inotify, the thread that reads again
+ *	watch.c      what is followed, the thread that reads again
  *	apply.c      which hooks a container gets, and the adjustment that says so
  *	ocihooks.c   descriptor and operations
  *
@@ -24,6 +24,7 @@
 
 #include <crio/hook.h>
 
+#include "plugins/common/follow.h"
 #include "plugins/hooks/ocihooks/pattern.h"
 
 #define OH_FILE_MAX (256u << 10) /* bytes of a hook file */
@@ -74,15 +75,9 @@ struct oh {
 	char **dirs;
 	size_t n_dirs;
 
-	pthread_mutex_t mu; /* guards what follows; never held over a file */
-	pthread_cond_t cond;
+	pthread_mutex_t mu; /* guards the set; never held over a file */
 	struct set *set;
-	bool stop, dirty, rewatch;
-	bool have_thread;
-	pthread_t thread;
-	/* Set by open, then only by the thread. */
-	int inotify, watch_id;
-	bool missing;	   /* a directory is not there */
+	struct follow follow;
 };
 
 static inline void oh_json_putp(struct json_object **o)
@@ -125,7 +120,7 @@ struct set *oh_current(struct oh *o); /* a reference */
 
 /* ---- watch.c ---- */
 int oh_watch_start(struct oh *o, crio_err *err);
-void oh_watch_stop(struct oh *o);
+bool oh_matters(void *arg, const struct inotify_event *e);
 
 /* ---- apply.c ---- */
 int oh_apply(struct oh *o, crio_call *call, const struct crio_hook_args *args, struct crio_hook_out *out, crio_err *err);

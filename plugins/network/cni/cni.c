@@ -396,7 +396,7 @@ static int gc(void *self, crio_call *call, const struct crio_network_gc_args *ar
 
 static void release(struct cni *c)
 {
-	cni_watch_stop(c);
+	follow_release(&c->follow);
 	cni_nets_release(c);
 	cni_versions_release(c);
 	cni_active_del(c, NULL);
@@ -408,7 +408,6 @@ static void release(struct cni *c)
 	free(c->cache_dir);
 	free(c->default_name);
 	free(c->message);
-	(void)pthread_cond_destroy(&c->cond);
 	(void)pthread_mutex_destroy(&c->mu);
 	free(c);
 }
@@ -474,21 +473,16 @@ static void make_dirs(const char *path)
 static int cni_open(const struct crio_host *host, crio_instance *in, crio_call *call, void **self, crio_err *err)
 {
 	struct cni *c = calloc(1, sizeof(*c));
-	pthread_condattr_t attr;
 	int r;
 
 	if (!c)
 		return host->fail(err, CRIO_E_NOMEM, "no memory");
 	c->host = host;
 	c->in = in;
-	c->inotify = -1;
 	c->grace_ns = 0;
 	atomic_init(&c->conf_wd, -1);
 	(void)pthread_mutex_init(&c->mu, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&c->cond, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	follow_init(&c->follow, host, in, cni_matters, c);
 	r = options_take(c, err);
 	if (r == 0) {
 		make_dirs(c->conf_dir);

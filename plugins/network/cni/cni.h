@@ -6,7 +6,7 @@
  *	conf.c    configuration files -> networks
  *	cache.c   the attachments on disk, in libcni's format
  *	chain.c   ADD, DEL, CHECK, STATUS and GC over a network's list of programs
- *	watch.c   inotify, the thread that re-reads, readiness
+ *	watch.c   what is followed, the thread that re-reads, readiness
  *	cni.c     descriptor and operations
  *
  * json-c objects count their references without atomics and cache their text, so none is shared between threads: what
@@ -25,6 +25,8 @@
 #include <unistd.h>
 
 #include <crio/network.h>
+
+#include "plugins/common/follow.h"
 
 #define CNI_NEWEST "1.1.0"
 #define CNI_CONF_MAX (1u << 20) /* bytes of one configuration file */
@@ -75,15 +77,12 @@ struct cni {
 	struct version *versions;
 	size_t n_versions;
 
-	/* The thread and its inotify descriptor; see watch.c. */
-	pthread_cond_t cond;
-	pthread_t thread;
-	bool have_thread, stop, dirty, rewatch; /* under mu */
-	bool published; /* readiness was emitted; set by open, then only by the thread, as are the rest */
-	bool missing, monitoring; /* monitoring: it was ready once */
+	/* The thread; see watch.c. */
+	struct follow follow;
+	bool published;	 /* readiness was emitted; set by open, then only by the thread, as are the rest */
+	bool monitoring; /* it was ready once */
 	int64_t first_failure_ns;
 	int64_t again; /* when the thread looks again by itself */
-	int inotify, watch_id;
 	_Atomic int conf_wd;
 };
 
@@ -217,7 +216,7 @@ void cni_active_del(const struct cni *c, const char *id); /* id NULL: all of thi
 /* ---- watch.c ---- */
 /* Reads everything once, emits readiness, and starts following. */
 int cni_watch_start(struct cni *c, crio_call *call, crio_err *err);
-void cni_watch_stop(struct cni *c);
+bool cni_matters(void *arg, const struct inotify_event *e);
 /* "no CNI configuration file in ...". */
 const char *cni_missing_text(struct cni *c, crio_call *call);
 

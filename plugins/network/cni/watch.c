@@ -1,14 +1,7 @@
 /*
- * Following the directories. inotify tells the loop thread, which only marks; a thread of the plugin reads, runs
- * VERSION of programs that changed, and emits readiness. It sleeps without time-out while all is well; it polls STATUS
- * only for networks of 1.1.0, until ready, and after that only with status_grace_period.
+ * The directories are followed (plugins/common/follow.h); a thread of the plugin reads, runs VERSION of programs that
+ * changed, and emits readiness. It sleeps without time-out while all is well; it polls STATUS only for networks of 1.1.0, until ready, and after that only with status_grace_period.
  */
-#include <errno.h>
-#include <signal.h>
-#include <sys/epoll.h>
-#include <sys/inotify.h>
-#include <sys/stat.h>
-#include <time.h>
 
 #include "cni.h"
 
@@ -17,13 +10,7 @@
 #define STATUS_SLOW (5 * CNI_SEC)
 #define READ_TIMEOUT (120 * CNI_SEC)
 #define STATUS_TIMEOUT (20 * CNI_SEC)
-#define NEVER INT64_MAX
-
-#define DIR_EVENTS                                                                                                     \
-	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF |           \
-	 IN_MOVE_SELF | IN_ONLYDIR)
-#define PARENT_EVENTS (IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
-#define SELF_EVENTS (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT)
+#define NEVER FOLLOW_NEVER
 
 const char *cni_missing_text(struct cni *c, crio_call *call)
 {
@@ -39,97 +26,26 @@ const char *cni_missing_text(struct cni *c, crio_call *call)
 	return s ? s : "no CNI configuration file";
 }
 
-/* ---- inotify ---- */
+/* ---- what is followed ---- */
 
-static bool matters(struct cni *c, const struct inotify_event *e)
+/* Loop thread. */
+bool cni_matters(void *arg, const struct inotify_event *e)
 {
+	struct cni *c = arg;
 	const char *dot = e->len ? strrchr(e->name, '.') : NULL;
 
-	if (e->mask & (SELF_EVENTS | IN_Q_OVERFLOW) || e->wd != atomic_load(&c->conf_wd) || e->mask & IN_ISDIR)
+	if (e->wd != atomic_load(&c->conf_wd) || e->mask & IN_ISDIR)
 		return true;
 	return dot && (!strcmp(dot, ".conf") || !strcmp(dot, ".conflist") || !strcmp(dot, ".json"));
 }
 
-/* Loop thread. */
-static int on_event(void *arg, int fd, uint32_t events)
+static void dirs(struct follow *f, void *arg)
 {
 	struct cni *c = arg;
-	bool dirty = false, rewatch = false;
-	char buf[16384] __attribute__((aligned(__alignof__(struct inotify_event))));
-	ssize_t n;
 
-	(void)events;
-	while ((n = read(fd, buf, sizeof(buf))) > 0) {
-		for (char *p = buf; p < buf + n;) {
-			const struct inotify_event *e = (const struct inotify_event *)(const void *)p;
-
-			dirty |= matters(c, e);
-			rewatch |= (e->mask & SELF_EVENTS) != 0;
-			p += sizeof(*e) + e->len;
-		}
-	}
-	if (dirty) {
-		(void)pthread_mutex_lock(&c->mu);
-		c->dirty = true;
-		c->rewatch |= rewatch;
-		(void)pthread_cond_signal(&c->cond);
-		(void)pthread_mutex_unlock(&c->mu);
-	}
-	return 0;
-}
-
-static void unwatch(struct cni *c)
-{
-	if (c->watch_id > 0)
-		c->host->unwatch(c->in, c->watch_id);
-	if (c->inotify >= 0)
-		(void)close(c->inotify);
-	c->watch_id = 0;
-	c->inotify = -1;
-}
-
-/* A directory that is not there is awaited in the nearest one above it that is. */
-static int watch_dir(struct cni *c, const char *path)
-{
-	char *copy, *slash;
-	int wd = inotify_add_watch(c->inotify, path, DIR_EVENTS);
-
-	if (wd >= 0)
-		return wd;
-	c->missing = true;
-	copy = strdup(path);
-	while (wd < 0 && copy && (slash = strrchr(copy, '/'))) {
-		*slash = '\0';
-		wd = inotify_add_watch(c->inotify, *copy ? copy : "/", PARENT_EVENTS | IN_MASK_ADD);
-	}
-	free(copy);
-	return -1;
-}
-
-static void watch(struct cni *c)
-{
-	crio_err *err;
-
-	unwatch(c);
-	c->missing = false;
-	c->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (c->inotify < 0) {
-		c->host->log(c->in, CRIO_LOG_WARN,
-			     "Cannot follow %s (%s; see fs.inotify.max_user_instances): reading it every 5 s",
-			     c->conf_dir, strerror(errno));
-		return;
-	}
-	atomic_store(&c->conf_wd, watch_dir(c, c->conf_dir));
+	atomic_store(&c->conf_wd, follow_dir(f, c->conf_dir));
 	for (size_t i = 0; i < c->n_bin_dirs; i++)
-		(void)watch_dir(c, c->bin_dirs[i]);
-	err = c->host->err_new();
-	c->watch_id = c->host->watch_fd(c->in, c->inotify, EPOLLIN, on_event, c, err);
-	if (c->watch_id <= 0) {
-		c->host->log(c->in, CRIO_LOG_WARN, "Cannot follow %s (%s): reading it every 5 s", c->conf_dir,
-			     c->host->err_text(err));
-		unwatch(c);
-	}
-	c->host->err_free(err);
+		(void)follow_dir(f, c->bin_dirs[i]);
 }
 
 /* ---- readiness ---- */
@@ -257,8 +173,8 @@ static int64_t refresh(struct cni *c, crio_call *call, bool read)
 			again = NEVER;
 		}
 	}
-	if (c->inotify < 0) {
-		int64_t soon = c->host->now_ns() + STATUS_SLOW;
+	if (c->follow.inotify < 0) {
+		int64_t soon = c->host->now_ns() + FOLLOW_POLL_NS;
 		again = again < soon ? again : soon;
 	}
 	return again;
@@ -266,38 +182,12 @@ static int64_t refresh(struct cni *c, crio_call *call, bool read)
 
 /* ---- the thread ---- */
 
-/* Waits until there is something to do; false: stop. */
-static bool wait_work(struct cni *c, int64_t until, bool *ret_dirty, bool *ret_rewatch)
-{
-	struct timespec ts = {until / CNI_SEC, until % CNI_SEC};
-	int e = 0;
-	bool go;
-
-	(void)pthread_mutex_lock(&c->mu);
-	while (!c->stop && !c->dirty && e != ETIMEDOUT)
-		e = until == NEVER ? pthread_cond_wait(&c->cond, &c->mu)
-				   : pthread_cond_timedwait(&c->cond, &c->mu, &ts);
-	go = !c->stop;
-	*ret_dirty = c->dirty;
-	(void)pthread_mutex_unlock(&c->mu);
-	if (go && *ret_dirty) {
-		static const struct timespec settle = {0, SETTLE};
-		(void)nanosleep(&settle, NULL);
-	}
-	(void)pthread_mutex_lock(&c->mu);
-	c->dirty = false;
-	*ret_rewatch = c->rewatch;
-	c->rewatch = false;
-	(void)pthread_mutex_unlock(&c->mu);
-	return go;
-}
-
 static void *watch_thread(void *arg)
 {
 	struct cni *c = arg;
 	bool dirty, rewatch;
 
-	while (wait_work(c, c->again, &dirty, &rewatch)) {
+	while (follow_wait(&c->follow, c->again, SETTLE, &dirty, &rewatch)) {
 		crio_call *call = c->host->call_sub(NULL, READ_TIMEOUT);
 
 		if (!call) {
@@ -305,9 +195,9 @@ static void *watch_thread(void *arg)
 			continue;
 		}
 		/* Watched first, read after: what comes between is seen twice, not never. */
-		if (rewatch || (dirty && c->missing))
-			watch(c);
-		c->again = refresh(c, call, dirty || c->inotify < 0);
+		if (rewatch)
+			follow_arm(&c->follow, c->conf_dir, dirs);
+		c->again = refresh(c, call, dirty || c->follow.inotify < 0);
 		c->host->call_free(call);
 	}
 	return NULL;
@@ -315,30 +205,7 @@ static void *watch_thread(void *arg)
 
 int cni_watch_start(struct cni *c, crio_call *call, crio_err *err)
 {
-	sigset_t all, old;
-	int e;
-
-	watch(c);
+	follow_arm(&c->follow, c->conf_dir, dirs);
 	c->again = refresh(c, call, true);
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	e = pthread_create(&c->thread, NULL, watch_thread, c);
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (e)
-		return c->host->fail(err, CRIO_E_IO, "start a thread: %s", strerror(e));
-	c->have_thread = true;
-	return 0;
-}
-
-void cni_watch_stop(struct cni *c)
-{
-	if (c->have_thread) {
-		(void)pthread_mutex_lock(&c->mu);
-		c->stop = true;
-		(void)pthread_cond_signal(&c->cond);
-		(void)pthread_mutex_unlock(&c->mu);
-		(void)pthread_join(c->thread, NULL);
-		c->have_thread = false;
-	}
-	unwatch(c);
+	return follow_start(&c->follow, watch_thread, err);
 }
