@@ -177,41 +177,33 @@ static mode_t mode_of(int flags, va_list ap)
 	return flags & (O_CREAT | O_TMPFILE) ? (mode_t)va_arg(ap, int) : 0;
 }
 
-#define OPEN(name)                                                       \
-	int name(const char *path, int flags, ...)                       \
-	{                                                                \
-		va_list ap;                                              \
-		va_start(ap, flags);                                     \
-		mode_t mode = mode_of(flags, ap);                        \
-		va_end(ap);                                              \
-		if (fails(NTH_OPEN))                                     \
-			return -1;                                       \
-		return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode); \
-	}
-OPEN(open)
-OPEN(open64)
+static int open_or_fail(int dir, const char *path, int flags, mode_t mode)
+{
+	return fails(NTH_OPEN) ? -1 : (int)syscall(SYS_openat, dir, path, flags, mode);
+}
 
-#define OPENAT(name)                                                     \
-	int name(int dir, const char *path, int flags, ...)              \
-	{                                                                \
-		va_list ap;                                              \
-		va_start(ap, flags);                                     \
-		mode_t mode = mode_of(flags, ap);                        \
-		va_end(ap);                                              \
-		if (fails(NTH_OPEN))                                     \
-			return -1;                                       \
-		return (int)syscall(SYS_openat, dir, path, flags, mode); \
+/* The function of that name: its arguments but the mode, and where it opens. */
+#define OPEN(name, dir, ...)                               \
+	int name(__VA_ARGS__, int flags, ...)              \
+	{                                                  \
+		va_list ap;                                \
+		va_start(ap, flags);                       \
+		mode_t mode = mode_of(flags, ap);          \
+		va_end(ap);                                \
+		return open_or_fail(dir, path, flags, mode); \
 	}
-OPENAT(openat)
-OPENAT(openat64)
+OPEN(open, AT_FDCWD, const char *path)
+OPEN(open64, AT_FDCWD, const char *path)
+OPEN(openat, dir, int dir, const char *path)
+OPEN(openat64, dir, int dir, const char *path)
 /* What _FORTIFY_SOURCE makes of them. */
 int __open_2(const char *path, int flags)
 {
-	return fails(NTH_OPEN) ? -1 : (int)syscall(SYS_openat, AT_FDCWD, path, flags, 0);
+	return open_or_fail(AT_FDCWD, path, flags, 0);
 }
 int __open64_2(const char *path, int flags)
 {
-	return fails(NTH_OPEN) ? -1 : (int)syscall(SYS_openat, AT_FDCWD, path, flags, 0);
+	return open_or_fail(AT_FDCWD, path, flags, 0);
 }
 int __openat_2(int dir, const char *path, int flags)
 {

@@ -69,35 +69,29 @@ make -s -C "$tmp/template" CRIO_PLUGIN_CFLAGS="-I$src/sdk" CRIO_PLUGINDIR=/nonex
 result $? "the template compiles" "$tmp/out"
 keeps network/veth "$tmp/template/veth.so"
 
-# rude DEFINE TEXT: the tool says TEXT, and nothing else is wrong.
+# rude KIND SOURCE DEFINE TEXT: the tool says TEXT, and nothing else is wrong.
 rude() {
-	cc -std=gnu11 -fPIC -shared -I"$src/sdk" -D"$1" -o "$tmp/rude.so" "$src/tests/plugin/conformance/rude.c" || exit 1
-	local rc=0; timeout 120 "$tool" network "$tmp/rude.so" >"$tmp/out" 2>&1 || rc=$?
-	if [ -z "$2" ]; then result $rc "a polite plugin passes" "$tmp/out"; return; fi
-	[ $rc = 1 ] && grep -q "^not ok .*$2" "$tmp/out"
-	result $? "$1 is found: $2" "$tmp/out"
+	local rc=0 so=$tmp/$2.so
+	cc -std=gnu11 -fPIC -shared -I"$src/sdk" -D"$3" -o "$so" "$src/tests/plugin/conformance/$2.c" || exit 1
+	timeout 120 "$tool" "$1" "$so" >"$tmp/out" 2>&1 || rc=$?
+	if [ -z "$4" ]; then result $rc "a polite $1 plugin passes" "$tmp/out"; return; fi
+	[ $rc = 1 ] && grep -q "^not ok .*$4" "$tmp/out"
+	result $? "$3 is found: $4" "$tmp/out"
 }
-rude RUDE_NOT ''
-rude RUDE_LEAK 'teardown: it leaves no descriptor, mount or link behind'
-rude RUDE_SILENT 'teardown: an error is set if, and only if, it fails'
-rude RUDE_BOTH 'teardown: an error is set if, and only if, it fails'
-rude RUDE_ABSENT 'teardown: on something absent it answers success, again and again'
-rude RUDE_DEAF 'teardown: a call that is cancelled comes back quickly'
-rude RUDE_RACE 'teardown: it works side by side for many objects'
-rude RUDE_HELP 'options: each has a line of help'
+rude network rude RUDE_NOT ''
+rude network rude RUDE_LEAK 'teardown: it leaves no descriptor, mount or link behind'
+rude network rude RUDE_SILENT 'teardown: an error is set if, and only if, it fails'
+rude network rude RUDE_BOTH 'teardown: an error is set if, and only if, it fails'
+rude network rude RUDE_ABSENT 'teardown: on something absent it answers success, again and again'
+rude network rude RUDE_DEAF 'teardown: a call that is cancelled comes back quickly'
+rude network rude RUDE_RACE 'teardown: it works side by side for many objects'
+rude network rude RUDE_HELP 'options: each has a line of help'
 
-rude_hook() {
-	cc -std=gnu11 -fPIC -shared -I"$src/sdk" -D"$1" -o "$tmp/rudehook.so" "$src/tests/plugin/conformance/rudehook.c" || exit 1
-	local rc=0; timeout 120 "$tool" hook "$tmp/rudehook.so" >"$tmp/out" 2>&1 || rc=$?
-	if [ -z "$2" ]; then result $rc "a polite hook passes" "$tmp/out"; return; fi
-	[ $rc = 1 ] && grep -q "^not ok .*$2" "$tmp/out"
-	result $? "$1 is found: $2" "$tmp/out"
-}
-rude_hook RUDE_NOT ''
-rude_hook RUDE_MASK 'stages: only such as there are'
-rude_hook RUDE_TEXT 'run: on something absent it answers success'
-rude_hook RUDE_LATE 'run: on something absent it answers success'
-rude_hook RUDE_EAGER 'run: a stage it did not ask for is nothing to it'
+rude hook rudehook RUDE_NOT ''
+rude hook rudehook RUDE_MASK 'stages: only such as there are'
+rude hook rudehook RUDE_TEXT 'run: on something absent it answers success'
+rude hook rudehook RUDE_LATE 'run: on something absent it answers success'
+rude hook rudehook RUDE_EAGER 'run: a stage it did not ask for is nothing to it'
 
 # Its own command line.
 "$tool" --help | grep -q '^usage:'; result $? "--help"
