@@ -6,7 +6,7 @@ setup_file() {
 	printf '[crio.runtime]\nenable_pod_events = true\n' >"$NODE/etc/conf.d/20-events.conf"
 	crio_start; export CRIO_PID; pull >/dev/null
 }
-teardown_file() { crio_stop; }
+teardown_file() { suite_end; }
 teardown() { deaf; remove_all_pods; }
 
 # listen NAME: a client that writes what it hears to $NODE/NAME.events; heard NAME prints it, one event a line.

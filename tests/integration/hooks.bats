@@ -25,7 +25,7 @@ setup_file() {
 	chmod +x "$NODE/hook.sh"
 	crio_start; pull >/dev/null
 }
-teardown_file() { crio_stop; }
+teardown_file() { suite_end; }
 setup() { CRIO_PID=$(cat "$NODE/crio.pid"); MARK=$(wc -l <"$NODE/crio.log"); OUT=$NODE/out.$BATS_TEST_NUMBER; }
 teardown() {
 	rm -f "$SPY"/*; remove_all_pods; rm -f "$SPY"/*

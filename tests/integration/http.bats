@@ -3,7 +3,7 @@
 load lib/cri.bash
 
 setup_file() { crio_start; export CRIO_PID; pull >/dev/null; }
-teardown_file() { crio_stop; }
+teardown_file() { suite_end; }
 teardown() { remove_all_pods; }
 
 get() { curl -s --max-time 20 --unix-socket "$SOCK" "http://crio$1"; }

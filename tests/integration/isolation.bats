@@ -18,9 +18,10 @@ setup_file() {
 	runtime_path = "$NODE/slowrun"
 	runtime_root = "$NODE/run/slow"
 	EOT
+	mkdir "$NODE/run/slow" # the runtime makes it and leaves it
 	crio_start; pull >/dev/null
 }
-teardown_file() { crio_stop; }
+teardown_file() { suite_end; }
 setup() { CRIO_PID=$(cat "$NODE/crio.pid"); }
 teardown() { rm -f "$NODE/hang"; remove_all_pods; }
 

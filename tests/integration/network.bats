@@ -24,7 +24,7 @@ setup_file() {
 	cp "$NODE/base.conflist" "$NODE/cni/10-crio.conflist"
 	crio_start; pull >/dev/null
 }
-teardown_file() { crio_stop; }
+teardown_file() { suite_end; }
 setup() { CRIO_PID=$(cat "$NODE/crio.pid"); MARK=$(wc -l <"$NODE/crio.log"); }
 teardown() {
 	rm -f "$NODE/hang" "$NODE/status-fails" "$NODE/etc/conf.d/50-net.conf" "$NODE"/cni/*; cp "$NODE/base.conflist" "$NODE/cni/10-crio.conflist"
