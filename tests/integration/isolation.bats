@@ -66,3 +66,35 @@ while True: k.append(s.accept())" 3>&- & r=$!
 	sleep 0.5; others $w; pull "$REGISTRY/twolayer:1" >/dev/null; kill -0 $w
 	kill $r; wait || true
 }
+
+@test "a hung file system below a volume" {
+	d=$NODE/hung; mkdir -p "$d"
+	python3 "$FIXTURES/hung-fuse.py" "$d" >"$NODE/hung.said" 3>&- & f=$!
+	node_wait 5 grep -q ready "$NODE/hung.said"
+	p=$(run_pod i4); a=$(run_ctr "$p" i4 a)
+	( CRI_TIMEOUT=60 create_ctr "$p" i4 b '.mounts=[{container_path:"/v",host_path:"'"$d"'/x"}]' >"$NODE/hung.out" 2>&1 ) & w=$!
+	sleep 0.5; others $w
+	# Its pod goes on, too.
+	exec_ctr "$a" true; stop_ctr "$a"; [ "$(ctr_field "$a" state)" = CONTAINER_EXITED ]; kill -0 $w
+	# The file system's end is the request's: an error that names the volume.
+	kill $f; wait $f || true; if wait $w; then false; fi
+	cat "$NODE/hung.out"; grep -q "$d/x" "$NODE/hung.out"
+	umount -l "$d"; rmdir "$d"
+}
+
+@test "a container in an uninterruptible wait: its stop tells which process, and ends when it can" {
+	truncate -s 64M "$NODE/frozen.img"; mkfs.ext4 -q -F "$NODE/frozen.img"; mkdir -p "$NODE/frozen"; mount -o loop "$NODE/frozen.img" "$NODE/frozen"
+	p=$(run_pod i5); a=$(run_ctr "$p" i5 a '.mounts=[{container_path:"/v",host_path:"'"$NODE/frozen"'"}] | .command=["sh","-c","while [ ! -e /go ]; do sleep 0.05; done; echo x >/v/file; exit 7"]')
+	fsfreeze -f "$NODE/frozen"; exec_ctr "$a" touch /go
+	blocked() { grep -q "^State:.D" "/proc/$(cri ContainerStatus "{\"container_id\":\"$a\",\"verbose\":true}" | jq -r '.info.info|fromjson|.pid')/status"; }
+	node_wait 10 blocked
+	( CRI_TIMEOUT=60 stop_ctr "$a" >"$NODE/hung.out" 2>&1 ) & w=$!
+	sleep 0.5; others $w
+	# One whose client has no time gets told why, and takes nothing from the other.
+	if out=$(CRI_TIMEOUT=3 stop_ctr "$a" 2>&1); then false; fi
+	echo "$out"; kill -0 $w
+	log_has "blocked in uninterruptible sleep for more than .* container $a"
+	fsfreeze -u "$NODE/frozen"; wait $w
+	[ "$(ctr_field "$a" state)" = CONTAINER_EXITED ]
+	remove_all_pods; umount "$NODE/frozen"; rm -r "$NODE/frozen" "$NODE/frozen.img"
+}
