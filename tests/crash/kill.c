@@ -205,15 +205,18 @@ static int do_start(struct worker *w, struct ctr *c, bool again, char why[512])
 	return s;
 }
 
+/* Between the answer to StartContainer and the exec of the container's own program process 1 is still the runtime's, whose descriptors
+ * nobody may open: then nothing was said. */
 static int do_say(struct worker *w, struct ctr *c, char why[512])
 {
 	struct json_object *o = NULL;
 	int n = ++c->said; /* a lost answer's number is never used again */
-	int s = call(w->client, "ExecSync", &o, why, "{\"container_id\":\"%s\",\"timeout\":30,\"cmd\":[\"sh\",\"-c\",\"echo say %d >/proc/1/fd/1; echo done\"]}", c->id, n);
-	if (!s && (json_object_get_int64(field(o, "exit_code")) || strcmp(text(o, "stdout"), "ZG9uZQo="))) {
+	int s = call(w->client, "ExecSync", &o, why, "{\"container_id\":\"%s\",\"timeout\":30,\"cmd\":[\"sh\",\"-c\",\"echo say %d >/proc/1/fd/1 && echo done || echo early\"]}", c->id, n);
+	bool early = !s && !strcmp(text(o, "stdout"), "ZWFybHkK");
+	if (!s && (json_object_get_int64(field(o, "exit_code")) || (!early && strcmp(text(o, "stdout"), "ZG9uZQo=")))) {
 		(void)snprintf(why, 512, "the answer of exec %d is %s", n, json_object_get_string(o));
 		s = 13;
-	} else if (!s && c->n_says < sizeof(c->says) / sizeof(*c->says)) {
+	} else if (!s && !early && c->n_says < sizeof(c->says) / sizeof(*c->says)) {
 		c->says[c->n_says++] = n;
 	}
 	json_object_put(o);
