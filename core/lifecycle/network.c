@@ -1,5 +1,6 @@
 /* network.c: the pod's network through its plugin, and the node's readiness. */
 #include "core/lifecycle/annotations.h"
+#include "core/lifecycle/hostport.h"
 #include "core/lifecycle/inner.h"
 #include "core/lifecycle/netns.h"
 #include "core/plugin/select.h"
@@ -197,6 +198,13 @@ static int rate_of(const struct kvs *m, const char *key, int64_t *ret, crio_err 
 	return err_set(err, CRIO_E_INVALID, "annotation %s: '%.40s' is not a rate such as 10M (bits a second)", key, s);
 }
 
+/* Whether host ports are the core's work for this pod, or are told to its network. */
+static bool maps_ports(const struct pod *p)
+{
+	return p->config.n_ports > 0 && p->network && !(plugin_inst_caps(p->network) & CRIO_NETWORK_CAP_HOSTPORT) &&
+	       !p->lc->conf->runtime.disable_hostport_mapping;
+}
+
 /* Rows and args borrow from the pod. */
 static int fill_args(struct pod *p, int netns, struct crio_port_mapping *rows, struct crio_kv *kv, struct crio_network_args *a,
 		     crio_err *err)
@@ -223,7 +231,7 @@ static int fill_args(struct pod *p, int netns, struct crio_port_mapping *rows, s
 	a->ifname = "eth0";
 	a->cgroup_path = p->cgroup_parent;
 	a->ports.v = rows;
-	a->ports.n = p->config.n_ports;
+	a->ports.n = maps_ports(p) ? 0 : p->config.n_ports;
 	a->ports.stride = sizeof(rows[0]);
 	a->annotations.v = kv;
 	a->annotations.n = p->config.annotations.n;
@@ -275,7 +283,12 @@ int network_setup(struct pod *p, crio_call *call, crio_err *err)
 	for (size_t i = 0; i < o.ips.n; i++)
 		if (strv_add(&p->ips, o.ips.v[i]) < 0)
 			return err_nomem(err);
-	return config_set_str(&p->cni_result, o.result_json) < 0 ? err_nomem(err) : 0;
+	if (config_set_str(&p->cni_result, o.result_json) < 0)
+		return err_nomem(err);
+	if (!maps_ports(p))
+		return 0;
+	r = hostport_add(sub, p->id, p->name, &p->ips, p->config.ports, p->config.n_ports, err);
+	return r < 0 ? err_wrap(err, "add host ports for pod sandbox %s (%s)", p->name, p->id) : 0;
 }
 
 int pod_release_network(struct pod *p, crio_call *call, crio_err *err)
@@ -288,6 +301,12 @@ int pod_release_network(struct pod *p, crio_call *call, crio_err *err)
 	cleanup_call crio_call *sub = call_sub(call, TEARDOWN_NS);
 	CLEANUP(net_rows_release) struct net_rows rows = { NULL, NULL };
 	int r = sub ? rows_new(p, &rows, err) : err_nomem(err);
+	/* Before the address is given back. Also when the configuration has changed since. */
+	if (r == 0 && p->config.n_ports > 0 && !p->host_network) {
+		r = hostport_remove(sub, p->id, p->config.ports, p->config.n_ports, err);
+		if (r < 0)
+			return err_wrap(err, "remove host ports of pod sandbox %s", p->id);
+	}
 	if (r < 0)
 		return r;
 	/* A namespace that has vanished is no reason not to give the address back. */

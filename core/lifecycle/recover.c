@@ -80,12 +80,11 @@ static int restore_pod_config(const struct found *f, struct pod *p)
 		return CRIO_E_NOMEM;
 	for (size_t i = 0; i < n; i++) {
 		const struct json_object *o = json_object_array_get_idx(ports, i);
-		const char *proto = json_str(o, "protocol");
+		const char *proto = json_str(o, "Protocol"); /* names as CRI-O and port_mappings (spec_annotations.c) write them */
 		c->ports[i].protocol = strcasecmp(proto, "udp") == 0 ? PROTO_UDP : strcasecmp(proto, "sctp") == 0 ? PROTO_SCTP : PROTO_TCP;
-		c->ports[i].container_port = (int32_t)json_int(o, "container_port", json_int(o, "containerPort", 0));
-		c->ports[i].host_port = (int32_t)json_int(o, "host_port", json_int(o, "hostPort", 0));
-		const char *ip = json_str(o, "host_ip");
-		if (config_set_str(&c->ports[i].host_ip, *ip ? ip : json_str(o, "hostIP")) < 0)
+		c->ports[i].container_port = (int32_t)json_int(o, "ContainerPort", 0);
+		c->ports[i].host_port = (int32_t)json_int(o, "HostPort", 0);
+		if (config_set_str(&c->ports[i].host_ip, json_str(o, "HostIP")) < 0)
 			return CRIO_E_NOMEM;
 		c->n_ports = i + 1;
 	}

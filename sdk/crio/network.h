@@ -19,7 +19,7 @@ extern "C" {
 #endif
 
 enum crio_network_caps {
-	CRIO_NETWORK_CAP_HOSTPORT = 1 << 0,  /* does port mappings itself; else the core does */
+	CRIO_NETWORK_CAP_HOSTPORT = 1 << 0,  /* does port mappings itself; else the core does, unless disable_hostport_mapping */
 	CRIO_NETWORK_CAP_NO_NETNS = 1 << 1   /* pods share the host's namespace: setup gets netns_fd -1 */
 };
 
@@ -44,7 +44,7 @@ struct crio_network_args {
 	const char *netns_path;        /* "" when there is none */
 	const char *ifname;            /* "eth0" */
 	const char *cgroup_path;
-	struct crio_port_mappings ports;
+	struct crio_port_mappings ports; /* empty when the core maps them: see CRIO_NETWORK_CAP_HOSTPORT and disable_hostport_mapping */
 	int64_t ingress_rate, egress_rate; /* bit/s; 0: none */
 	struct crio_strs aliases;
 	struct crio_map annotations;   /* of the pod */

@@ -18,6 +18,8 @@ ip link add veth-leak type dummy 2>/dev/null || ip link add veth-leak type bridg
 mkdir -p "$NODE/ipam/crio-test"; touch "$NODE/ipam/crio-test/10.85.9.9"; finds "an address" 10.85.9.9 rm "$NODE/ipam/crio-test/10.85.9.9"
 D=/sys/fs/cgroup/memory; [ -d $D ] || D=/sys/fs/cgroup
 mkdir $D/pod_leak && finds "a cgroup" pod_leak rmdir $D/pod_leak
+nft add table ip crio-hostports; nft add set ip crio-hostports hairpins '{ type ipv4_addr . ipv4_addr ; }'
+nft add element ip crio-hostports hairpins '{ 10.0.0.1 . 10.0.0.1 comment "ABCDEFGHIJKLMNOP" }'; finds "a host port" ABCDEFGHIJKLMNOP nft delete table ip crio-hostports
 sleep 1000 & S=$!; finds "a process" '> sleep' kill $S
 touch "$NODE/root/overlay-layers/leak"; finds "a file" overlay-layers/leak rm "$NODE/root/overlay-layers/leak"
 python3 -c 'import socket, sys, time

@@ -13,7 +13,7 @@ why() { sed 's/^/#   /' "$1" | head -40; }
 STEPS=(pull pod create start exec tick update reopen look short stop remove stop_pod remove_pod remove_image)
 share='.linux.security_context.namespace_options.pid=0'
 life_pull() { pull >/dev/null && pull "$REGISTRY/twolayer:1" >/dev/null; }
-life_pod() { P=$(run_pod life "$share" "${HANDLER:-crun}"); }
+life_pod() { P=$(run_pod life "$share|.port_mappings=[{host_port:18080,container_port:80}]" "${HANDLER:-crun}"); }
 life_create() { C=$(create_ctr "$P" life main ".command=[\"sh\",\"-c\",\"trap \\\"exit 3\\\" TERM; i=0; while :; do i=\$((i+1)); echo line \$i; sleep 0.05; done\"]" "$share"); }
 # A start that was interrupted may have been done.
 life_start() { start_ctr "$C" || [ "$(ctr_field "$C" state)" = CONTAINER_RUNNING ]; }

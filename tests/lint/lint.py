@@ -20,7 +20,7 @@ HOMES = [
     (r'curl/', ['core/image/']),
     (r'openssl/', ['core/util/digest', 'core/unpack/tarsplit.c', 'core/unpack/assemble.c', 'core/image/', 'core/stream/']),
     (r'gpgme\.h', ['core/image/']),
-    (r'seccomp\.h|sys/capability\.h|selinux/|apparmor', ['core/lifecycle/']),
+    (r'seccomp\.h|sys/capability\.h|selinux/|apparmor|libnetfilter_conntrack/', ['core/lifecycle/']),
     (r'archive(_entry)?\.h|zlib\.h|zstd(_errors)?\.h|isa-l', ['core/unpack/', 'core/image/']),
     (r'systemd/', ['core/daemon.c', 'core/util/']),
     (r'btrfsutil\.h|btrfs/', ['plugins/storage/btrfs/']),

@@ -1,5 +1,5 @@
 # leaks.bash: nothing may stay behind. What is there when crio first runs on a node is the base; once all pods and images are
-# removed there must be no more than that: mounts, namespaces, links, addresses, cgroups, processes, records, files, and the
+# removed there must be no more than that: mounts, namespaces, links, addresses, host ports, cgroups, processes, records, files, and the
 # daemon's descriptors and threads. crio_start takes the base; every suite ends with leaks_end.
 
 # Processes below the node's first that are programs of containers, or of those who make them.
@@ -18,9 +18,14 @@ leaks_fds() { # of the daemon, by what they are; a socket with its path, or "reg
 			$0 in name { print name[$0]; next } { print }' /proc/net/tcp /proc/net/tcp6 /proc/net/unix - |
 		sed -E 's/:\[[0-9]+\]$//; s|/proc/[0-9]+/|/proc/N/|' | sort | uniq -c
 }
+leaks_hostports() { # elements and chains of pods; the tables stay, as CRI-O's do
+	{ nft list table ip crio-hostports; nft list table ip6 crio-hostports; } 2>/dev/null | grep -oE '[^{,]* comment "[A-Z2-7]{16}"' || true
+	nft list ruleset 2>/dev/null | grep -oE 'chain (KUBE-HP|CRIO-MASQ)-[A-Z2-7]+' || true
+}
 leaks_state() {
 	node_snapshot | grep -vE '^(log/|state/clean|run/(version|crio.sock|crio.lock)|root/[a-z]+-images/images.lock)'
 	echo "# other processes"; leaks_processes
+	echo "# host ports"; leaks_hostports
 }
 leaks_base() {
 	leaks_state >"$NODE/leaks.base"

@@ -1,0 +1,185 @@
+/*
+ * hostport_nft.c: host ports through nft(8), one transaction a change.
+ *
+ * A table a family: two maps (ports on every local address; on one address) and a chain that looks packets up in them, so that a
+ * pod costs elements and no rules, plus a set of addresses whose traffic to themselves is masqueraded (a pod that reaches itself by its
+ * host port). An element's comment says whose it is.
+ */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include "core/exec/spawn.h"
+#include "core/lifecycle/hostport_rules.h"
+#include "core/util/json.h"
+
+#define TABLE "crio-hostports"
+#define SCRIPT_LIMIT (1u << 20)
+
+static const char *family_name(int family)
+{
+	return family == AF_INET ? "ip" : "ip6";
+}
+
+/* nft's words for the table and what every pod shares. Adding what is there changes nothing; chains are made anew, which in one
+ * transaction no packet sees. */
+static void write_table(struct buf *b, int family)
+{
+	const char *f = family_name(family), *addr = family == AF_INET ? "ipv4_addr" : "ipv6_addr";
+
+	buf_addf(b, "add table %s " TABLE " { comment \"HostPort rules created by CRI-O\" ; }\n", f);
+	buf_addf(b, "add map %s " TABLE " hostports { type inet_proto . inet_service : %s . inet_service ; }\n", f, addr);
+	buf_addf(b, "add map %s " TABLE " hostipports { type %s . inet_proto . inet_service : %s . inet_service ; }\n", f, addr, addr);
+	buf_addf(b, "add set %s " TABLE " hairpins { type %s . %s ; }\n", f, addr, addr);
+	buf_addf(b, "add chain %s " TABLE " hostports\nflush chain %s " TABLE " hostports\n", f, f);
+	/* The mapping of one address wins over that of all. */
+	buf_addf(b, "add rule %s " TABLE " hostports dnat %s addr . port to %s daddr . meta l4proto . th dport map @hostipports\n", f, f, f);
+	buf_addf(b, "add rule %s " TABLE " hostports dnat %s addr . port to meta l4proto . th dport map @hostports\n", f, f);
+	for (int out = 0; out < 2; out++) {
+		const char *chain = out ? "output" : "prerouting";
+
+		buf_addf(b, "add chain %s " TABLE " %s { type nat hook %s priority -100 ; }\n", f, chain, chain);
+		buf_addf(b, "flush chain %s " TABLE " %s\n", f, chain);
+		buf_addf(b, "add rule %s " TABLE " %s fib daddr type local goto hostports\n", f, chain);
+	}
+	buf_addf(b, "add chain %s " TABLE " masquerading { type nat hook postrouting priority 100 ; }\n", f);
+	buf_addf(b, "flush chain %s " TABLE " masquerading\n", f);
+	buf_addf(b, "add rule %s " TABLE " masquerading ct status & (dnat | snat) == dnat %s saddr . %s daddr @hairpins masquerade\n", f, f, f);
+}
+
+static int run_script(crio_call *call, struct buf *script, const struct hostport_set *s, crio_err *err)
+{
+	static const char *const argv[] = {"nft", "-f", "-", NULL};
+	cleanup_spawn_result struct spawn_result res = {0};
+	int r;
+
+	if (buf_bad(script))
+		return script->oom ? err_nomem(err)
+				   : err_set(err, CRIO_E_EXHAUSTED, "pod sandbox %s has more port mappings than can be made at once", s->id);
+	r = hostport_run(call, argv, script->p, &res, err);
+	if (r < 0 || res.exit_code == 0)
+		return r;
+	if (hostport_unsupported(&res))
+		return err_set(err, CRIO_E_UNAVAILABLE, "nft: %.400s", res.err.p ? res.err.p : "");
+	if (res.err.p && strstr(res.err.p, "File exists"))
+		return err_set(err, CRIO_E_EXISTS, "map host ports of pod sandbox %s: another pod has one of them: %.400s", s->id, res.err.p);
+	return err_set(err, CRIO_E_IO, "map host ports of pod sandbox %s: nft ended with %d: %.400s", s->id, res.exit_code,
+		       res.err.p ? res.err.p : "");
+}
+
+int hostport_nft_add(crio_call *call, const struct hostport_set *s, crio_err *err)
+{
+	const char *f = family_name(s->family);
+	char hash[HOSTPORT_HASH_N + 1];
+	struct buf b;
+	int r;
+
+	hostport_hash(s->id, hash);
+	buf_init(&b, SCRIPT_LIMIT);
+	write_table(&b, s->family);
+	for (size_t i = 0; i < s->n; i++) {
+		const struct hostport_rule *m = &s->v[i];
+
+		if (*m->host_ip)
+			buf_addf(&b, "create element %s " TABLE " hostipports { %s . %s . %u comment \"%s\" : %s . %u }\n", f, m->host_ip,
+				 m->protocol, m->host_port, hash, s->ip, m->container_port);
+		else
+			buf_addf(&b, "create element %s " TABLE " hostports { %s . %u comment \"%s\" : %s . %u }\n", f, m->protocol,
+				 m->host_port, hash, s->ip, m->container_port);
+	}
+	buf_addf(&b, "add element %s " TABLE " hairpins { %s . %s comment \"%s\" }\n", f, s->ip, s->ip, hash);
+	r = run_script(call, &b, s, err);
+	buf_release(&b);
+	return r;
+}
+
+/* ---- removal: the elements with the pod's comment, as nft's JSON lists them ---- */
+
+static bool word(struct json_object *o, struct buf *b)
+{
+	const char *s = json_object_get_string(o);
+
+	if (!s || strpbrk(s, " \t\n;{}\"@$"))
+		return false;
+	buf_adds(b, s);
+	return true;
+}
+
+/* {"concat": [a, b, c]} or a single value, as the script's "a . b . c". */
+static bool key_words(struct json_object *key, struct buf *b)
+{
+	struct json_object *l = json_arr(key, "concat");
+
+	for (size_t i = 0; l && i < json_object_array_length(l); i++) {
+		if (i)
+			buf_adds(b, " . ");
+		if (!word(json_object_array_get_idx(l, i), b))
+			return false;
+	}
+	return l != NULL;
+}
+
+/* An element: {"elem": {"val": KEY, "comment": C}}; of a map: [that, data]. */
+static void write_removal(struct json_object *e, const char *hash, const char *family, const char *name, struct buf *b)
+{
+	struct json_object *in = json_object_is_type(e, json_type_array) ? json_object_array_get_idx(e, 0) : e;
+	struct buf key;
+
+	in = json_obj(in, "elem");
+	if (!in || !str_eq(json_str(in, "comment"), hash))
+		return;
+	buf_init(&key, 256);
+	if (key_words(json_get(in, "val"), &key)) {
+		if (!buf_bad(&key))
+			buf_addf(b, "delete element %s " TABLE " %s { %s }\n", family, name, key.p);
+	}
+	buf_release(&key);
+}
+
+static void write_removals(struct json_object *doc, const char *hash, const char *family, struct buf *b)
+{
+	struct json_object *l = json_arr(doc, "nftables");
+
+	for (size_t i = 0; l && i < json_object_array_length(l); i++) {
+		struct json_object *o = json_object_array_get_idx(l, i), *m = json_obj(o, "map");
+
+		if (!m)
+			m = json_obj(o, "set");
+		struct json_object *elems = m ? json_arr(m, "elem") : NULL;
+
+		for (size_t k = 0; elems && k < json_object_array_length(elems); k++)
+			write_removal(json_object_array_get_idx(elems, k), hash, family, json_str(m, "name"), b);
+	}
+}
+
+int hostport_nft_remove(crio_call *call, const struct hostport_set *s, crio_err *err)
+{
+	const char *const argv[] = {"nft", "-j", "list", "table", family_name(s->family), TABLE, NULL};
+	cleanup_spawn_result struct spawn_result res = {0};
+	cleanup_json struct json_object *doc = NULL;
+	char hash[HOSTPORT_HASH_N + 1];
+	struct buf b;
+	int r = hostport_run(call, argv, NULL, &res, err);
+
+	if (r < 0)
+		return r;
+	if (res.exit_code != 0) {
+		if (res.err.p && strstr(res.err.p, "No such file"))
+			return 0;
+		if (hostport_unsupported(&res))
+			return err_set(err, CRIO_E_UNAVAILABLE, "nft: %.400s", res.err.p);
+		return err_set(err, CRIO_E_IO, "list the host ports of pod sandbox %s: nft ended with %d: %.400s", s->id, res.exit_code,
+			       res.err.p ? res.err.p : "");
+	}
+	r = json_parse(res.out.p, res.out.n, &doc, err);
+	if (r < 0)
+		return err_wrap(err, "list the host ports of pod sandbox %s: nft's answer", s->id);
+	hostport_hash(s->id, hash);
+	buf_init(&b, SCRIPT_LIMIT);
+	write_removals(doc, hash, family_name(s->family), &b);
+	if (b.n || buf_bad(&b)) {
+		r = run_script(call, &b, s, err);
+		r = r < 0 ? r : 1;
+	}
+	buf_release(&b);
+	return r;
+}
