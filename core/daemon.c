@@ -13,6 +13,7 @@
 #include "core/exec/loop.h"
 #include "core/exec/workers.h"
 #include "core/image/image.h"
+#include "core/kubens.h"
 #include "core/lifecycle/lifecycle.h"
 #include "core/lifecycle/marks.h"
 #include "core/lifecycle/wipe.h"
@@ -53,6 +54,8 @@ static int init_log(struct daemon *d, crio_err *err)
 	int r = log_set_filter(d->conf->runtime.log_filter, err);
 	if (r == 0)
 		r = log_set_file(d->conf->flags.log, err);
+	if (r == 0)
+		kubens_log();
 	/* Said here, as the configuration was read before the level was known. */
 	for (size_t i = 0; r == 0 && i < d->conf->runtime.n_runtimes; i++)
 		log_debug("Runtime handler \"%s\" container minimum memory set to %lld bytes", d->conf->runtime.runtimes[i].name,

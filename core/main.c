@@ -4,6 +4,7 @@
 
 #include "core/cli/cli.h"
 #include "core/daemon.h"
+#include "core/kubens.h"
 #include "core/plugin/probe.h"
 #include "core/util/failpoint.h"
 
@@ -25,5 +26,6 @@ int main(int argc, char **argv)
 	if (argc == 2 && !strcmp(argv[1], "--list-failpoints"))
 		return failpoint_list(stdout), 0;
 #endif
+	kubens_enter(); /* before anything is read: files are those of that namespace */
 	return cli_main(argc, argv, run_daemon);
 }

@@ -60,6 +60,8 @@ static char *man_page(void)
 		man_flag(&conf_keys[i], &b);
 	buf_adds(&b, ".El\n.Sh SIGNALS\n.Bl -tag -width Ds\n.It SIGHUP\nRead the configuration again, and look for new plugin files.\n"
 		     ".It SIGTERM , SIGINT\nStop. Containers keep running.\n.It SIGUSR2\nGive unused memory back.\n.El\n"
+		     ".Sh ENVIRONMENT\nBeside the variables of the flags:\n.Bl -tag -width Ds\n.It Ev KUBENSMNT\n"
+		     "A file that is a mount namespace, which is joined first of all; when that fails a warning is logged.\n.El\n"
 		     ".Sh FILES\n.Bl -tag -width Ds\n.It Pa /etc/crio/crio.conf\n.It Pa /etc/crio/crio.conf.d\n"
 		     ".It Pa /etc/crio/plugins.d\nOptions of the plugins, a file each.\n"
 		     ".It Pa /usr/lib/crio/plugins\nThe plugins.\n"

@@ -179,3 +179,20 @@ state_file() { echo "$NODE/root/overlay-containers/$1/userdata/state.json"; }
 	wait_exit "$d" 5; log_has "Conmon for container $d is stopped"
 	rm_pod "$p"; clean
 }
+
+@test "KUBENSMNT: the mount namespace that it names is joined; where that cannot be, the daemon says so and serves" {
+	if grep -q __tsan_init "$CRIO"; then skip "a thread of the sanitizer's is there before main, and the kernel refuses"; fi
+	local ours theirs
+	mkdir -p "$NODE/kubens"; touch "$NODE/kubens/mnt" "$NODE/kubens/net" "$NODE/kubens/file"; mkfifo "$NODE/kubens/fifo"
+	unshare --mount="$NODE/kubens/mnt" --propagation unchanged true; unshare --net="$NODE/kubens/net" true
+	ours=$(readlink /proc/self/ns/mnt); theirs=$(nsenter --mount="$NODE/kubens/mnt" readlink /proc/self/ns/mnt); [ "$ours" != "$theirs" ]
+	is_in() { crio_pid; [ "$(readlink "/proc/$CRIO_PID/ns/mnt")" = "$1" ]; }
+	down15; KUBENSMNT=$NODE/kubens/mnt up
+	is_in "$theirs"; log_has "level=info.*Joined mount namespace .*kubens/mnt"
+	for f in net file fifo none; do
+		down15; KUBENSMNT=$NODE/kubens/$f up
+		is_in "$ours"; log_has "level=warning.*Could not (open|join) mount namespace .*kubens/$f"
+	done
+	down15; KUBENSMNT= up; is_in "$ours"
+	umount "$NODE/kubens/mnt" "$NODE/kubens/net"; rm -r "$NODE/kubens"
+}
