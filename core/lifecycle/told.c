@@ -1,6 +1,7 @@
 /* told.c: what happens to pods and containers, told to the one listener (the CRI's event streams) in the order it happened. */
 #include "core/lifecycle/inner.h"
 #include "core/util/fs.h"
+#include "core/util/log.h"
 
 void lifecycle_listen(struct lifecycle *lc, lifecycle_event_fn fn, void *arg)
 {
@@ -11,8 +12,11 @@ void lifecycle_listen(struct lifecycle *lc, lifecycle_event_fn fn, void *arg)
 
 static void tell(struct lifecycle *lc, enum lifecycle_event type, struct pod *p, const char *id)
 {
-	if (lc->event_fn)
-		lc->event_fn(lc->event_arg, type, p, id, now_real_ns());
+	static const char *const names[] = { "CREATED", "STARTED", "STOPPED", "DELETED" };
+	if (!lc->event_fn)
+		return;
+	lc->event_fn(lc->event_arg, type, p, id, now_real_ns());
+	log_debug("Container event CONTAINER_%s_EVENT generated for %s", names[type], id);
 }
 
 static bool has_exited(struct container *c)

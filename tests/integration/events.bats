@@ -37,6 +37,7 @@ heard_n() { [ "$(heard "$1" | wc -l)" -ge "$2" ]; }
 	# After its removal a container is in no status; a pod's last word has its own.
 	heard a | jq -es --arg c "$c" '.[] | select(.container_event_type == "CONTAINER_DELETED_EVENT") | (.containers_statuses // []) | length == 0'
 	heard a | jq -es --arg p "$p" '.[-1] | .pod_sandbox_status.state == "SANDBOX_NOTREADY"'
+	for w in CREATED STARTED STOPPED DELETED; do log_has "level=debug.*Container event CONTAINER_${w}_EVENT generated for $c"; done
 }
 
 @test "a container that is stopped or removed while it runs has its stop told before its removal" {
