@@ -348,6 +348,7 @@ int daemon_run(const struct conf *conf, const struct conf_args *args, crio_err *
 	 * lifecycle_free copes with. */
 	if (done == ARRAY_SIZE(steps)) {
 		steps[--done].end(&d);
+		lifecycle_stop_measuring(d.lifecycle);
 		int busy = workers_quiet(d.workers, QUIET_NS);
 		if (busy) {
 			/* They may hang in a plugin or a program for minutes and use all that would be freed below. Every step of their

@@ -1,5 +1,5 @@
 /*
- * cgroup.h: control groups: which version, where a container's is, the pod's parent, and its numbers. v1 (each
+ * cgroup.h: control groups: which version, where a container's is and the pod's parent. v1 (each
  * controller mounted by itself), v2, and hybrid (v1 with an extra cgroup2 tree, handled as v1).
  */
 #ifndef LIFECYCLE_CGROUP_H
@@ -46,21 +46,5 @@ int cgroup_pids(const char *fs_path, pid_t *ret, size_t max, size_t *ret_n, crio
 int cgroup_apply(const char *fs_path, const struct resources *r, crio_err *err);
 /* The path of a process below the root of controller ("memory"; v2: ignored). */
 int cgroup_of_pid(pid_t pid, const char *controller, char **ret, crio_err *err);
-
-struct cgroup_stats {
-	uint64_t cpu_usage_ns, cpu_user_ns, cpu_system_ns;
-	uint64_t throttled_periods, periods, throttled_ns;
-	uint64_t memory_usage, memory_max_usage, memory_limit; /* limit UINT64_MAX: none */
-	uint64_t memory_cache, memory_rss, memory_inactive_file, memory_active_file, memory_mapped_file;
-	uint64_t memory_working_set; /* usage less inactive file pages */
-	uint64_t memory_available;   /* limit less working set; 0 without limit */
-	uint64_t page_faults, major_page_faults;
-	uint64_t swap_usage, swap_limit;
-	uint64_t memory_failcnt, oom_kills;
-	uint64_t pids, pids_limit; /* limit 0: none */
-	bool has_cpu, has_memory, has_pids, has_swap;
-};
-/* What is missing (a controller, a file) leaves its has_* false; no group at all is NOT_FOUND. */
-int cgroup_stats_read(const char *fs_path, struct cgroup_stats *ret, crio_err *err);
 
 #endif

@@ -1,187 +1,277 @@
-/* cgroup_stats.c: what a group has used. Each file is read with one read(2); a file that is not there leaves its number
- * 0. */
+/*
+ * cgroup_stats.c: see cgroup_stats.h. A file that is kept open is read with one pread(2). Descriptors are only ever added to a
+ * reader, and closed with it: reading needs no lock. A group that has gone gives ENODEV.
+ */
+#include "core/lifecycle/cgroup_stats.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "core/lifecycle/cgroup.h"
+#include "core/lifecycle/cgroup_rows.h"
 #include "core/lifecycle/cgroup_tree.h"
 #include "core/util/fs.h"
 
-#define STAT_MAX 8192
-#define V1_NO_LIMIT (UINT64_C(1) << 60) /* v1 says "none" as the largest multiple of the page size */
+#define BASIC_MAX 8192u		       /* bytes of a file that is read often */
+#define MORE_MAX (64u << 10)	       /* of one with a line for each device or CPU */
+#define KEEP_NS (120 * INT64_C(1000000000))
+#define KEPT_MAX 4096		       /* files of all readers that are kept open; each has a buffer in the kernel */
+#define NOT_OPEN (-1)
+#define MISSING (-2) /* the group has no such file; believed for KEEP_NS */
 
-static bool read_u64(int dir, const char *file, uint64_t *ret)
-{
-	char t[64];
-	uint64_t v;
-
-	if (fs_read_small(dir, file, t, sizeof(t), NULL) <= 0)
-		return false;
-	if (str_eq(t, "max"))
-		v = UINT64_MAX;
-	else if (!str_to_u64(t, UINT64_MAX, &v))
-		return false;
-	*ret = v;
-	return true;
-}
-
-/* One word of a file of "key value" lines and where its number goes. */
-struct word {
-	const char *key;
-	uint64_t *to;
+struct cgroup_reader {
+	_Atomic int refs;
+	char *path; /* fixed */
+	_Atomic int fd[CGROUP_ROWS_MAX];
+	_Atomic int64_t last, looked; /* monotonic: when it was read, and when files that are missing were looked for */
 };
 
-static bool read_words(int dir, const char *file, const struct word *w, size_t n)
+static _Atomic int kept;
+
+/* Room for one more file to keep. */
+static bool keep_one(void)
 {
-	char t[STAT_MAX], *save = NULL;
+	static _Atomic int limit;
+	struct rlimit l;
 
-	if (fs_read_small(dir, file, t, sizeof(t), NULL) < 0)
-		return false;
-	for (char *l = strtok_r(t, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
-		char *v = strchr(l, ' ');
+	if (!limit)
+		limit = getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur / 4 < KEPT_MAX ? (int)(l.rlim_cur / 4) + 1 : KEPT_MAX;
+	if (atomic_fetch_add(&kept, 1) < limit)
+		return true;
+	atomic_fetch_sub(&kept, 1);
+	return false;
+}
 
-		if (!v)
+void cgroup_stats_release(struct cgroup_stats *s)
+{
+	if (!s->more)
+		return;
+	free(s->more->cpu_ns);
+	free(s->more->io);
+	free(s->more);
+	s->more = NULL;
+}
+
+static int reader_init(struct cgroup_reader *r, const char *fs_path)
+{
+	*r = (struct cgroup_reader){.refs = 1, .path = strdup(fs_path)};
+	for (size_t i = 0; i < CGROUP_ROWS_MAX; i++)
+		r->fd[i] = NOT_OPEN;
+	return r->path ? 0 : CRIO_E_NOMEM;
+}
+
+struct cgroup_reader *cgroup_reader_new(const char *fs_path)
+{
+	struct cgroup_reader *r = malloc(sizeof(*r));
+
+	if (!r || reader_init(r, fs_path) == 0)
+		return r;
+	free(r);
+	return NULL;
+}
+
+struct cgroup_reader *cgroup_reader_ref(struct cgroup_reader *r)
+{
+	atomic_fetch_add(&r->refs, 1);
+	return r;
+}
+
+void cgroup_reader_unref(struct cgroup_reader *r)
+{
+	if (!r || atomic_fetch_sub(&r->refs, 1) > 1)
+		return;
+	for (size_t i = 0; i < CGROUP_ROWS_MAX; i++) {
+		if (r->fd[i] < 0)
 			continue;
-		*v++ = '\0';
-		for (size_t i = 0; i < n; i++)
-			if (str_eq(l, w[i].key))
-				(void)str_to_u64(v, UINT64_MAX, w[i].to);
+		(void)safe_close(r->fd[i]);
+		atomic_fetch_sub(&kept, 1);
 	}
+	free(r->path);
+	free(r);
+}
+
+static int open_file(const struct cgroup_reader *r, bool v2, const char *controller, const char *file)
+{
+	char p[4096];
+	int n = snprintf(p, sizeof(p), "%s/%s%s%s/%s", cgroup_tree()->root, v2 ? "" : controller, v2 ? "" : "/", r->path, file);
+
+	return n > 0 && (size_t)n < sizeof(p) ? open(p, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+}
+
+/* The descriptor of row i, to be given back with leave_row; negative: it is not there. */
+static int enter_row(struct cgroup_reader *r, bool v2, size_t i, const struct cgroup_row *row, bool look)
+{
+	int fd = r->fd[i];
+
+	if (fd >= 0)
+		return fd;
+	return fd == MISSING && !look ? fd : open_file(r, v2, row->controller, row->file);
+}
+
+static void leave_row(struct cgroup_reader *r, size_t i, int fd, bool keep)
+{
+	int was = r->fd[i];
+
+	if (was == fd)
+		return;
+	if (was < 0 && keep && keep_one()) {
+		if (atomic_compare_exchange_strong(&r->fd[i], &was, fd))
+			return;
+		atomic_fetch_sub(&kept, 1);
+	}
+	(void)safe_close(fd);
+}
+
+/* 1 when the file was read and made sense, 0 when it is missing or not understood. */
+static int read_row(struct cgroup_reader *r, bool v2, size_t i, const struct cgroup_row *row, bool keep, bool look, char *text,
+		    size_t size, struct cgroup_stats *s)
+{
+	int fd = enter_row(r, v2, i, row, look);
+	ssize_t n;
+
+	if (fd < 0)
+		return 0;
+	n = pread(fd, text, size - 1, 0);
+	leave_row(r, i, fd, keep && n >= 0);
+	if (n < 0)
+		return 0;
+	text[n] = '\0';
+	return row->take(row, text, s);
+}
+
+/* Files that a group lacks while it has others are not asked for again, for a while. */
+static void note_missing(struct cgroup_reader *r, uint32_t read, unsigned what, const struct cgroup_row *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		int was = NOT_OPEN;
+
+		if ((rows[i].what & what) && !(read & (1u << i)))
+			(void)atomic_compare_exchange_strong(&r->fd[i], &was, MISSING);
+	}
+}
+
+/* ---- huge pages: a file for each size that the machine has ---- */
+
+/* "hugepages-2048kB" to "2MB". */
+static bool huge_size(const char *name, char ret[16])
+{
+	static const char units[] = "KMGT";
+	unsigned long kb;
+	size_t u = 0;
+	char *end;
+
+	if (!str_starts(name, "hugepages-"))
+		return false;
+	kb = strtoul(name + 10, &end, 10);
+	if (!kb || !str_eq(end, "kB"))
+		return false;
+	for (; kb % 1024 == 0 && u < 3; u++)
+		kb /= 1024;
+	return snprintf(ret, 16, "%lu%cB", kb, units[u]) < 16;
+}
+
+static bool read_huge_file(struct cgroup_reader *r, bool v2, const char *size, const char *what, uint64_t *ret)
+{
+	char file[64], t[32];
+	cleanup_close int fd = -1;
+	ssize_t n;
+
+	(void)snprintf(file, sizeof(file), "hugetlb.%s.%s", size, what);
+	fd = open_file(r, v2, "hugetlb", file);
+	n = fd < 0 ? -1 : read(fd, t, sizeof(t) - 1);
+	if (n <= 0)
+		return false;
+	t[n] = '\0';
+	*ret = strtoull(t, NULL, 10);
 	return true;
 }
 
-static void derive(struct cgroup_stats *s)
+/* Reserved pages where the kernel counts them, as the limits do. v2 has no maximum. */
+static void read_huge(struct cgroup_reader *r, bool v2, struct cgroup_more *m)
 {
-	s->memory_working_set =
-	    s->memory_usage > s->memory_inactive_file ? s->memory_usage - s->memory_inactive_file : 0;
-	if (s->memory_limit >= V1_NO_LIMIT)
-		s->memory_limit = UINT64_MAX;
-	else if (s->memory_limit > s->memory_working_set)
-		s->memory_available = s->memory_limit - s->memory_working_set;
-	if (s->pids_limit == UINT64_MAX)
-		s->pids_limit = 0;
+	cleanup_closedir DIR *d = opendir("/sys/kernel/mm/hugepages");
+	struct dirent *e;
+
+	while (d && (e = readdir(d)) && m->n_huge < CGROUP_HUGE_MAX) {
+		struct cgroup_huge *h = &m->huge[m->n_huge];
+
+		*h = (struct cgroup_huge){0};
+		if (!huge_size(e->d_name, h->size))
+			continue;
+		if (!read_huge_file(r, v2, h->size, v2 ? "rsvd.current" : "rsvd.usage_in_bytes", &h->usage) &&
+		    !read_huge_file(r, v2, h->size, v2 ? "current" : "usage_in_bytes", &h->usage))
+			continue;
+		if (!v2 && !read_huge_file(r, v2, h->size, "rsvd.max_usage_in_bytes", &h->max_usage))
+			(void)read_huge_file(r, v2, h->size, "max_usage_in_bytes", &h->max_usage);
+		m->n_huge++;
+	}
 }
 
-static int read_v2(const char *path, struct cgroup_stats *s, crio_err *err)
-{
-	cleanup_close int d = cgroup_open("", path, err);
-	uint64_t usage = 0, user = 0, sys = 0, throttled = 0;
-	const struct word cpu[] = {{"usage_usec", &usage},
-				   {"user_usec", &user},
-				   {"system_usec", &sys},
-				   {"nr_periods", &s->periods},
-				   {"nr_throttled", &s->throttled_periods},
-				   {"throttled_usec", &throttled}};
-	const struct word mem[] = {{"anon", &s->memory_rss},
-				   {"file", &s->memory_cache},
-				   {"file_mapped", &s->memory_mapped_file},
-				   {"inactive_file", &s->memory_inactive_file},
-				   {"active_file", &s->memory_active_file},
-				   {"pgfault", &s->page_faults},
-				   {"pgmajfault", &s->major_page_faults}};
-	const struct word events[] = {{"oom_kill", &s->oom_kills}, {"max", &s->memory_failcnt}};
+/* ---- */
 
-	if (d < 0)
-		return d;
-	s->has_cpu = read_words(d, "cpu.stat", cpu, ARRAY_SIZE(cpu));
-	s->cpu_usage_ns = usage * 1000;
-	s->cpu_user_ns = user * 1000;
-	s->cpu_system_ns = sys * 1000;
-	s->throttled_ns = throttled * 1000;
-	s->has_memory = read_u64(d, "memory.current", &s->memory_usage);
-	s->memory_limit = UINT64_MAX;
-	(void)read_u64(d, "memory.max", &s->memory_limit);
-	(void)read_u64(d, "memory.peak", &s->memory_max_usage);
-	(void)read_words(d, "memory.stat", mem, ARRAY_SIZE(mem));
-	(void)read_words(d, "memory.events", events, ARRAY_SIZE(events));
-	s->has_swap = read_u64(d, "memory.swap.current", &s->swap_usage);
-	(void)read_u64(d, "memory.swap.max", &s->swap_limit);
-	s->has_pids = read_u64(d, "pids.current", &s->pids);
-	(void)read_u64(d, "pids.max", &s->pids_limit);
-	derive(s);
+static int read_rows(struct cgroup_reader *r, bool v2, unsigned what, struct cgroup_stats *s, char *big, bool keep, crio_err *err)
+{
+	char small[BASIC_MAX];
+	int64_t now = now_mono_ns();
+	bool look = now - r->looked > KEEP_NS;
+	uint32_t read = 0;
+	size_t n;
+	const struct cgroup_row *rows = cgroup_rows(v2, &n);
+
+	keep = keep && now - r->last < KEEP_NS;
+	r->last = now;
+	for (size_t i = 0; i < n; i++)
+		if ((rows[i].what & what) && read_row(r, v2, i, &rows[i], keep, look, big ? big : small, big ? MORE_MAX : BASIC_MAX, s))
+			read |= 1u << i;
+	if (!read)
+		return err_set(err, CRIO_E_NOT_FOUND, "no cgroup '%s'", r->path);
+	if (look)
+		r->looked = now;
+	note_missing(r, read, what, rows, n);
 	return 0;
 }
 
-/* User and system time of v1: in nanoseconds where the kernel gives them, else in clock ticks. */
-static void v1_cpu(const char *path, struct cgroup_stats *s, bool *any)
+static int read_all(struct cgroup_reader *r, unsigned what, struct cgroup_stats *ret, bool keep, crio_err *err)
 {
-	cleanup_close int acct = cgroup_open("cpuacct", path, NULL), cpu = cgroup_open("cpu", path, NULL);
-	const struct word st[] = {
-	    {"nr_periods", &s->periods}, {"nr_throttled", &s->throttled_periods}, {"throttled_time", &s->throttled_ns}};
-	const struct word ticks[] = {{"user", &s->cpu_user_ns}, {"system", &s->cpu_system_ns}};
+	bool v2 = cgroup_facts()->v2;
+	struct cgroup_stats s = {.memory_limit = UINT64_MAX, .swap_limit = UINT64_MAX};
+	cleanup_free char *big = NULL;
+	int e;
 
-	*any |= acct >= 0 || cpu >= 0;
-	if (acct >= 0) {
-		s->has_cpu = read_u64(acct, "cpuacct.usage", &s->cpu_usage_ns);
-		if (!read_u64(acct, "cpuacct.usage_user", &s->cpu_user_ns) ||
-		    !read_u64(acct, "cpuacct.usage_sys", &s->cpu_system_ns)) {
-			uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
-
-			(void)read_words(acct, "cpuacct.stat", ticks, ARRAY_SIZE(ticks));
-			s->cpu_user_ns *= hz ? 1000000000 / hz : 0;
-			s->cpu_system_ns *= hz ? 1000000000 / hz : 0;
+	if (what & CGROUP_MORE) {
+		big = malloc(MORE_MAX);
+		s.more = calloc(1, sizeof(*s.more));
+		if (!big || !s.more) {
+			free(s.more);
+			return err_nomem(err);
 		}
 	}
-	if (cpu >= 0)
-		(void)read_words(cpu, "cpu.stat", st, ARRAY_SIZE(st));
-}
-
-static void v1_memory(const char *path, struct cgroup_stats *s, bool *any)
-{
-	cleanup_close int d = cgroup_open("memory", path, NULL);
-	const struct word st[] = {{"total_rss", &s->memory_rss},
-				  {"total_cache", &s->memory_cache},
-				  {"total_mapped_file", &s->memory_mapped_file},
-				  {"total_inactive_file", &s->memory_inactive_file},
-				  {"total_active_file", &s->memory_active_file},
-				  {"total_pgfault", &s->page_faults},
-				  {"total_pgmajfault", &s->major_page_faults}};
-	const struct word oom[] = {{"oom_kill", &s->oom_kills}};
-	uint64_t memsw = 0, memsw_limit = 0;
-
-	s->memory_limit = UINT64_MAX;
-	if (d < 0)
-		return;
-	*any = true;
-	s->has_memory = read_u64(d, "memory.usage_in_bytes", &s->memory_usage);
-	(void)read_u64(d, "memory.limit_in_bytes", &s->memory_limit);
-	(void)read_u64(d, "memory.max_usage_in_bytes", &s->memory_max_usage);
-	(void)read_u64(d, "memory.failcnt", &s->memory_failcnt);
-	(void)read_words(d, "memory.stat", st, ARRAY_SIZE(st));
-	(void)read_words(d, "memory.oom_control", oom, ARRAY_SIZE(oom));
-	s->has_swap = read_u64(d, "memory.memsw.usage_in_bytes", &memsw);
-	(void)read_u64(d, "memory.memsw.limit_in_bytes", &memsw_limit);
-	/* v1 counts memory and swap together */
-	s->swap_usage = memsw > s->memory_usage ? memsw - s->memory_usage : 0;
-	s->swap_limit = memsw_limit >= V1_NO_LIMIT	? UINT64_MAX
-			: memsw_limit > s->memory_limit ? memsw_limit - s->memory_limit
-							: 0;
-}
-
-static int read_v1(const char *path, struct cgroup_stats *s, crio_err *err)
-{
-	cleanup_close int pids = -1;
-	bool any = false;
-
-	v1_cpu(path, s, &any);
-	v1_memory(path, s, &any);
-	pids = cgroup_open("pids", path, NULL);
-	if (pids >= 0) {
-		any = true;
-		s->has_pids = read_u64(pids, "pids.current", &s->pids);
-		(void)read_u64(pids, "pids.max", &s->pids_limit);
+	e = read_rows(r, v2, what, &s, big, keep, err);
+	if (e < 0) {
+		cgroup_stats_release(&s);
+		return e;
 	}
-	if (!any)
-		return err_set(err, CRIO_E_NOT_FOUND, "no cgroup '%s'", path);
-	derive(s);
+	if (s.more)
+		read_huge(r, v2, s.more);
+	cgroup_derive(v2, &s);
+	*ret = s;
 	return 0;
 }
 
-int cgroup_stats_read(const char *fs_path, struct cgroup_stats *ret, crio_err *err)
+int cgroup_reader_read(struct cgroup_reader *r, unsigned what, struct cgroup_stats *ret, crio_err *err)
 {
-	struct cgroup_stats s = {0};
-	int r = cgroup_facts()->v2 ? read_v2(fs_path, &s, err) : read_v1(fs_path, &s, err);
+	return read_all(r, what, ret, true, err);
+}
 
-	if (!r)
-		*ret = s;
-	return r;
+int cgroup_stats_read(const char *fs_path, unsigned what, struct cgroup_stats *ret, crio_err *err)
+{
+	struct cgroup_reader r;
+	int e = reader_init(&r, fs_path) < 0 ? err_nomem(err) : read_all(&r, what, ret, false, err);
+
+	free(r.path);
+	return e;
 }

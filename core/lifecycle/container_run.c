@@ -2,6 +2,7 @@
 #include <signal.h>
 
 #include "core/lifecycle/cgroup.h"
+#include "core/lifecycle/cgroup_stats.h"
 #include "core/lifecycle/hooks.h"
 #include "core/lifecycle/inner.h"
 #include "core/util/fs.h"
@@ -289,7 +290,7 @@ static int check_memory(struct container *c, const struct resources *r, crio_err
 	cleanup_free char *path = NULL;
 	struct cgroup_stats s;
 	if (r->memory_limit <= 0 || cgroup_fs_path(c->lc->systemd, c->pod->cgroup_parent, c->id, &path, NULL) < 0 ||
-	    cgroup_stats_read(path, &s, NULL) < 0 || !s.has_memory || s.memory_usage <= (uint64_t)r->memory_limit)
+	    cgroup_stats_read(path, CGROUP_BASIC, &s, NULL) < 0 || !s.has_memory || s.memory_usage <= (uint64_t)r->memory_limit)
 		return 0;
 	return err_set(err, CRIO_E_PRECONDITION, "memory validation failed: cannot decrease memory limit to %lld bytes: current usage is %llu bytes",
 		       (long long)r->memory_limit, (unsigned long long)s.memory_usage);

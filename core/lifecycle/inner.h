@@ -1,7 +1,7 @@
 /*
  * inner.h: pods and containers from the inside. Private to core/lifecycle.
  *
- * Locks, in the order they may be taken: lifecycle.event_lock, lifecycle.lock (the registry), pod.lock, container.lock. None is held over a plugin
+ * Locks, in the order they may be taken: lifecycle.event_lock, lifecycle.lock (the registry), pod.lock, container.lock, stats.lock. None is held over a plugin
  * call, a spawn, an fsync or a wait. Long work on an object holds its job slot instead (job_begin): one job at a time, state
  * is looked at again after it was got. Every field says what guards it; "fixed" is set before the object is in the registry
  * and never changes.
@@ -20,6 +20,7 @@
 #include "core/lifecycle/marks.h"
 #include "core/lifecycle/names.h"
 #include "core/lifecycle/spec.h"
+#include "core/lifecycle/stats.h"
 #include "core/plugin/ops.h"
 #include "core/plugin/plugins.h"
 #include "core/store/store.h"
@@ -46,7 +47,23 @@ struct wire_cache {
 	uint64_t w_version;
 };
 
+/* What is kept of an object between two looks at its figures; stats.c. */
+struct stats_keep {
+	pthread_mutex_t lock; /* after all others; never held over reading. Guards: */
+	struct cgroup_reader *cgroup; /* references */
+	struct net_reader *net;
+	bool ended;                   /* nothing is opened any more */
+	struct stats_sample *last;
+	bool has_base, has_nano_cores; /* the rate: since when, and what it was */
+	int64_t base_ns;
+	uint64_t base_cpu, nano_cores;
+	struct layer_usage layer;
+	int64_t layer_due;            /* monotonic: when to measure it again */
+	bool layer_queued;
+};
+
 struct hooks;
+struct layer_meter;
 struct lifecycle {
 	const struct conf *_Atomic conf; /* referenced; a reload replaces it: read once where two reads must agree */
 	const struct conf **old_confs;   /* referenced to the end: calls in progress borrow from them. Guarded by lock */
@@ -82,6 +99,8 @@ struct lifecycle {
 	int park_timer;           /* guarded by lock; 0 none */
 	struct leftover *leftovers; /* guarded by lock, as its timer */
 	int leftover_timer;
+	struct layer_meter *meter; /* fixed; layer_meter.c */
+	struct stats_keep host_net; /* interfaces of the host, which pods with its network share */
 	bool stopping;            /* guarded by lock */
 };
 
@@ -128,6 +147,7 @@ struct pod {
 	struct container **containers; /* a reference each */
 	size_t n_containers, cap_containers;
 	struct wire_cache wire;
+	struct stats_keep stats;
 };
 
 struct container {
@@ -172,6 +192,7 @@ struct container {
 	bool killing;             /* it has had its grace: nothing more is started in it */
 	int64_t stop_at;          /* monotonic: when a stop in progress turns to KILL; INT64_MAX none in progress */
 	struct wire_cache wire;
+	struct stats_keep stats;
 };
 
 /* ---- registry.c ---- */
@@ -321,6 +342,20 @@ void leftover_add(struct lifecycle *lc, struct pod *p, struct container *c);
 /* Tries again with those of that name, or the containers of that pod, or (both NULL) all. The first error is returned. */
 int leftovers_remove(struct lifecycle *lc, crio_call *call, const char *name, const struct pod *pod, crio_err *err);
 void leftovers_release(struct lifecycle *lc);
+
+/* ---- status.c ---- */
+enum pod_state pod_state_of(struct pod *p);
+
+/* ---- stats.c ---- */
+void stats_keep_init(struct stats_keep *k);
+/* Lets go of what it holds open, for good: files of a group, the socket that keeps a network namespace alive. */
+void stats_keep_end(struct stats_keep *k);
+void stats_keep_release(struct stats_keep *k);
+
+/* ---- layer_meter.c: one worker measures writable layers, one after the other ---- */
+int layer_meter_new(struct lifecycle *lc, crio_err *err);
+void layer_meter_want(struct container *c); /* soon; not with its stats.lock */
+void layer_meter_free(struct lifecycle *lc); /* waits for the one that is being measured */
 
 /* ---- recover.c ---- */
 int recover(struct lifecycle *lc, crio_call *call, crio_err *err);

@@ -31,6 +31,9 @@ int lifecycle_new(const struct lifecycle_args *args, crio_call *call, struct lif
 		r = fs_mkdir_p(rt->container_attach_socket_dir, 0755, err);
 	if (lc->images)
 		images_on_remove(lc->images, image_in_use, lc);
+	stats_keep_init(&lc->host_net);
+	if (r == 0)
+		r = layer_meter_new(lc, err);
 	if (r == 0)
 		r = network_init(lc, call);
 	boot_id_get(lc->boot_id);
@@ -84,6 +87,7 @@ void lifecycle_free(struct lifecycle *lc)
 		images_on_remove(lc->images, NULL, NULL);
 	leftovers_release(lc);
 	hooks_free(lc->hooks);
+	layer_meter_free(lc);
 	network_gc_stop(lc);
 	if (lc->net) {
 		plugin_inst_listen(lc->net, NULL, NULL);
@@ -103,6 +107,7 @@ void lifecycle_free(struct lifecycle *lc)
 	map_free(lc->containers);
 	map_free(lc->making);
 	names_free(lc->names);
+	stats_keep_release(&lc->host_net);
 	free(lc->net_reason);
 	free(lc->net_message);
 	conf_unref(lc->conf);

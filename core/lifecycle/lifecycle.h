@@ -38,6 +38,8 @@ int lifecycle_new(const struct lifecycle_args *args, crio_call *call, struct lif
 int lifecycle_set_conf(struct lifecycle *lc, const struct conf *conf, crio_err *err);
 /* After plugins.d was read again: opens hook plugins that were missing and asks each which stages it wants. */
 void lifecycle_reload_hooks(struct lifecycle *lc);
+/* Before the daemon waits for its workers to be done: nothing is measured any more. NULL is fine. */
+void lifecycle_stop_measuring(struct lifecycle *lc);
 /* Containers keep running. */
 void lifecycle_free(struct lifecycle *lc);
 
@@ -140,6 +142,9 @@ int pods_list(struct lifecycle *lc, const struct list_filter *f, struct pod ***r
 int containers_list(struct lifecycle *lc, const struct list_filter *f, struct container ***ret, size_t *ret_n, crio_err *err);
 void pod_unref(struct pod *p);
 void container_unref(struct container *c);
+/* By id; a reference. */
+int pod_find(struct lifecycle *lc, const char *id, struct pod **ret, crio_err *err);
+int container_find(struct lifecycle *lc, const char *id, struct container **ret, crio_err *err);
 int pod_status_of(struct pod *p, bool verbose, struct pod_status *ret, crio_err *err);
 int container_status_of(struct container *c, bool verbose, struct container_status *ret, crio_err *err);
 

@@ -65,6 +65,7 @@ static int stop_parts(struct pod *p, crio_call *call, crio_err *err)
 {
 	int r = 0;
 	crio_err why = ERR_INIT;
+	stats_keep_end(&p->stats);
 	first(&r, pod_release_network(p, call, &why), err, &why);
 	first(&r, release_sandbox(p, call, &why), err, &why);
 	first(&r, release_shm(p, &why), err, &why);

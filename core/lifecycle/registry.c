@@ -83,6 +83,7 @@ struct pod *pod_new(struct lifecycle *lc)
 	(void)pthread_mutex_init(&p->lock, NULL);
 	cond_init(&p->changed);
 	p->wire.version = 1;
+	stats_keep_init(&p->stats);
 	char **const f[] = { &p->name, &p->handler, &p->driver, &p->network_plugin, &p->runtime_plugin, &p->runtime_instance, &p->network_instance,
 			     &p->plugins, &p->ns_name, &p->netns, &p->ipcns, &p->utsns, &p->cgroup_parent, &p->dir, &p->run_dir,
 			     &p->hostname, &p->resolv_path, &p->hostname_path, &p->shm_path, &p->cni_result,
@@ -117,6 +118,7 @@ void pod_unref(struct pod *p)
 	strv_release(&p->ips);
 	free(p->containers);
 	drop_wire(&p->wire);
+	stats_keep_release(&p->stats);
 	(void)pthread_mutex_destroy(&p->lock);
 	(void)pthread_cond_destroy(&p->changed);
 	free(p);
@@ -133,6 +135,7 @@ struct container *container_new(struct lifecycle *lc)
 	c->orphan_fd = -1;
 	c->exit_code = -1;
 	c->wire.version = 1;
+	stats_keep_init(&c->stats);
 	(void)pthread_mutex_init(&c->lock, NULL);
 	cond_init(&c->changed);
 	char **const f[] = { &c->name, &c->image_id, &c->image_ref, &c->image_name, &c->dir, &c->run_dir, &c->log_path, &c->rootfs,
@@ -165,6 +168,7 @@ void container_unref(struct container *c)
 	resources_release(&c->resources);
 	spec_info_release(&c->info);
 	drop_wire(&c->wire);
+	stats_keep_release(&c->stats);
 	(void)pthread_mutex_destroy(&c->lock);
 	(void)pthread_cond_destroy(&c->changed);
 	free(c);

@@ -23,6 +23,12 @@ static enum pod_state state_of(struct pod *p)
 	return p->infra->state == CONTAINER_RUNNING || p->infra->state == CONTAINER_CREATED ? POD_READY : POD_NOTREADY;
 }
 
+enum pod_state pod_state_of(struct pod *p)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&p->lock);
+	return state_of(p);
+}
+
 static struct json_object *read_spec(const char *dir)
 {
 	cleanup_free char *path = path_fmt("%s/config.json", dir);
@@ -84,11 +90,23 @@ static int not_there(int r, crio_err *err)
 	return err_set(err, CRIO_E_NOT_FOUND, "%s", text ? text : "not created");
 }
 
+int pod_find(struct lifecycle *lc, const char *id, struct pod **ret, crio_err *err)
+{
+	int r = registry_pod(lc, id, ret, err);
+	return r < 0 ? not_there(r, err) : 0;
+}
+
+int container_find(struct lifecycle *lc, const char *id, struct container **ret, crio_err *err)
+{
+	int r = registry_container(lc, id, ret, err);
+	return r < 0 ? not_there(r, err) : 0;
+}
+
 int pod_status(struct lifecycle *lc, const char *id, bool verbose, struct pod_status *ret, crio_err *err)
 {
 	cleanup_pod struct pod *p = NULL;
-	int r = registry_pod(lc, id, &p, err);
-	return r < 0 ? not_there(r, err) : pod_status_of(p, verbose, ret, err);
+	int r = pod_find(lc, id, &p, err);
+	return r < 0 ? r : pod_status_of(p, verbose, ret, err);
 }
 
 void container_status_release(struct container_status *s)
@@ -177,8 +195,8 @@ int container_status_of(struct container *c, bool verbose, struct container_stat
 int container_status(struct lifecycle *lc, const char *id, bool verbose, struct container_status *ret, crio_err *err)
 {
 	cleanup_container struct container *c = NULL;
-	int r = registry_container(lc, id, &c, err);
-	return r < 0 ? not_there(r, err) : container_status_of(c, verbose, ret, err);
+	int r = container_find(lc, id, &c, err);
+	return r < 0 ? r : container_status_of(c, verbose, ret, err);
 }
 
 /* ---- lists ---- */
@@ -197,11 +215,8 @@ static bool pod_matches(struct pod *p, const struct list_filter *f)
 {
 	if (str_set(f->id) && !str_starts(p->id, f->id))
 		return false;
-	if (f->state >= 0) {
-		cleanup_unlock pthread_mutex_t *l = lock(&p->lock);
-		if ((int)state_of(p) != f->state)
-			return false;
-	}
+	if (f->state >= 0 && (int)pod_state_of(p) != f->state)
+		return false;
 	return labels_match(f->labels, &p->config.labels);
 }
 

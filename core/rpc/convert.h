@@ -49,6 +49,45 @@ int convert_pod_out(crio_call *call, const struct pod_status *s, CRI(PodSandbox)
 int convert_container_status_out(crio_call *call, const struct container_status *s, CRI(ContainerStatus) * *ret,
 				 crio_err *err);
 int convert_container_out(crio_call *call, const struct container_status *s, CRI(Container) * *ret, crio_err *err);
+
+/* Figures (convert_stats.c): the message and all it points to; labels are the call's, strings the object's. */
+struct psi_out {
+	CRI(PsiStats) stats;
+	CRI(PsiData) data[2];
+};
+struct usage_out {
+	CRI(CpuUsage) cpu;
+	CRI(MemoryUsage) memory;
+	CRI(IoUsage) io;
+	struct psi_out psi[3];
+	CRI(UInt64Value) v[14]; /* all numbers of the message */
+	size_t n;
+};
+struct container_stats_out {
+	CRI(ContainerStats) stats;
+	CRI(ContainerAttributes) attributes;
+	CRI(ContainerMetadata) meta;
+	CRI(SwapUsage) swap;
+	CRI(FilesystemUsage) fs;
+	CRI(FilesystemIdentifier) fs_id;
+	struct usage_out u;
+	int64_t cpu_time_ns;
+};
+struct pod_stats_out {
+	CRI(PodSandboxStats) stats;
+	CRI(LinuxPodSandboxStats) linux_;
+	CRI(PodSandboxAttributes) attributes;
+	CRI(PodSandboxMetadata) meta;
+	CRI(ProcessUsage) process;
+	CRI(NetworkUsage) network;
+	struct usage_out u;
+};
+struct stats_sample;
+struct pod_sample;
+int convert_container_stats(crio_call *call, struct container *c, const struct stats_sample *s, struct container_stats_out *ret,
+			    crio_err *err);
+/* ret also borrows from s. */
+int convert_pod_stats(crio_call *call, const struct pod *p, const struct pod_sample *s, struct pod_stats_out *ret, crio_err *err);
 int convert_image_out(crio_call *call, const struct image *im, CRI(Image) * *ret, crio_err *err);
 
 #endif

@@ -2,6 +2,7 @@
 #include "core/rpc/lists.h"
 
 #include "core/rpc/codec.h"
+#include "core/rpc/stream.h"
 
 #define TAG 0x0a /* field 1, length-delimited */
 
@@ -61,10 +62,62 @@ int list_finish(const struct list_builder *b, struct rpc_reply *reply, crio_err 
 	return 0;
 }
 
+/* ---- streamed ---- */
+
+static int next_chunk(void *arg, struct wire **ret)
+{
+	struct list_builder *b = arg;
+	size_t n = 0, bytes = 0, at = 0, i;
+	struct wire *w;
+
+	if (b->sent == b->n)
+		return 0;
+	while (b->sent + n < b->n && n < LIST_CHUNK && (!n || bytes + b->v[b->sent + n]->n <= LIST_CHUNK_BYTES))
+		bytes += b->v[b->sent + n++]->n;
+	w = wire_new(bytes);
+	if (!w)
+		return CRIO_E_NOMEM;
+	for (i = 0; i < n; i++) {
+		struct wire *e = b->v[b->sent++];
+
+		memcpy(w->p + at, e->p, e->n);
+		at += e->n;
+		wire_unref(e);
+	}
+	*ret = w;
+	return 0;
+}
+
+static void chunks_end(void *arg)
+{
+	lists_release(arg);
+	free(arg);
+}
+
+int list_stream(struct list_builder *b, const struct rpc_env *env, crio_err *err)
+{
+	struct list_builder *own = malloc(sizeof(*own));
+	struct rpc_stream *st;
+	int r;
+
+	if (!own)
+		return err_nomem(err);
+	r = rpc_stream_open(env, NULL, NULL, &st, err);
+	if (r < 0) {
+		free(own);
+		return r;
+	}
+	*own = *b;
+	*b = (struct list_builder){0};
+	rpc_stream_source(st, next_chunk, chunks_end, own);
+	rpc_stream_unref(st);
+	return 0;
+}
+
 void lists_release(struct list_builder *b)
 {
-	while (b->n)
+	while (b->n > b->sent)
 		wire_unref(b->v[--b->n]);
 	free(b->v);
-	b->v = NULL;
+	*b = (struct list_builder){0};
 }

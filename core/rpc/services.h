@@ -19,6 +19,7 @@ RPC_HANDLER(rpc_stop_pod);
 RPC_HANDLER(rpc_remove_pod);
 RPC_HANDLER(rpc_pod_status);
 RPC_HANDLER(rpc_list_pods);
+RPC_HANDLER(rpc_stream_pods);
 /* svc_events.c */
 RPC_HANDLER(rpc_container_events);
 /* svc_container.c */
@@ -27,12 +28,21 @@ RPC_HANDLER(rpc_start_container);
 RPC_HANDLER(rpc_stop_container);
 RPC_HANDLER(rpc_remove_container);
 RPC_HANDLER(rpc_list_containers);
+RPC_HANDLER(rpc_stream_containers);
 RPC_HANDLER(rpc_container_status);
 RPC_HANDLER(rpc_update_container);
 RPC_HANDLER(rpc_reopen_log);
 RPC_HANDLER(rpc_exec_sync);
+/* svc_stats.c */
+RPC_HANDLER(rpc_container_stats);
+RPC_HANDLER(rpc_list_container_stats);
+RPC_HANDLER(rpc_stream_container_stats);
+RPC_HANDLER(rpc_pod_stats);
+RPC_HANDLER(rpc_list_pod_stats);
+RPC_HANDLER(rpc_stream_pod_stats);
 /* svc_image.c */
 RPC_HANDLER(rpc_list_images);
+RPC_HANDLER(rpc_stream_images);
 RPC_HANDLER(rpc_image_status);
 RPC_HANDLER(rpc_pull_image);
 RPC_HANDLER(rpc_remove_image);

@@ -19,7 +19,10 @@ struct rpc_stream {
 	void *arg;
 	struct rpc_tag sent;
 
-	pthread_mutex_t lock; /* guards what follows; nothing is called with it but gRPC's start of an operation */
+	pthread_mutex_t lock; /* guards what follows; nothing is called with it but gRPC's start of an operation and the source */
+	int (*source)(void *arg, struct wire **ret); /* NULL: none, or none any more */
+	void (*source_release)(void *arg);
+	void *source_arg;
 	struct message *first, **last;
 	size_t n, bytes;
 	bool begun, headers, busy; /* busy: an operation is under way, which has a reference of the stream */
@@ -28,6 +31,14 @@ struct rpc_stream {
 	int code;
 	char *text;
 };
+
+/* With the lock, or by the last owner. */
+static void source_end(struct rpc_stream *st)
+{
+	if (st->source)
+		st->source_release(st->source_arg);
+	st->source = NULL;
+}
 
 static struct message *take_first(struct rpc_stream *st)
 {
@@ -53,6 +64,7 @@ static void drop_all(struct rpc_stream *st)
 {
 	struct message *m;
 
+	source_end(st);
 	while ((m = take_first(st)))
 		message_free(m);
 }
@@ -90,14 +102,14 @@ static bool start(struct rpc_stream *st, grpc_op *op)
 	return false;
 }
 
-static void start_message(struct rpc_stream *st, struct message *m)
+/* Takes the reference of w. */
+static void start_message(struct rpc_stream *st, struct wire *w)
 {
-	grpc_slice slice = grpc_slice_new_with_user_data(m->w->p, m->w->n, wire_drop, m->w);
+	grpc_slice slice = grpc_slice_new_with_user_data(w->p, w->n, wire_drop, w);
 	grpc_byte_buffer *b = grpc_raw_byte_buffer_create(&slice, 1);
 	grpc_op op;
 
 	grpc_slice_unref(slice);
-	free(m); /* its wire is the slice's */
 	memset(&op, 0, sizeof(op));
 	op.op = GRPC_OP_SEND_MESSAGE;
 	op.data.send_message.send_message = b;
@@ -118,10 +130,28 @@ static void start_status(struct rpc_stream *st)
 		st->finished = true;
 }
 
+/* What is to be sent next: a reference, or NULL. With the lock. */
+static struct wire *next_message(struct rpc_stream *st)
+{
+	struct message *m = take_first(st);
+	struct wire *w = m ? m->w : NULL;
+
+	free(m);
+	if (!w && st->source) {
+		st->code = st->source(st->source_arg, &w);
+		if (!w) {
+			source_end(st);
+			st->ending = true;
+			st->text = st->code ? strdup("no memory for the next message of the list") : NULL;
+		}
+	}
+	return w;
+}
+
 /* Starts what is next. With the lock. */
 static void next(struct rpc_stream *st)
 {
-	struct message *m;
+	struct wire *w;
 	grpc_op op;
 
 	if (!st->begun || st->busy || st->finished)
@@ -131,8 +161,8 @@ static void next(struct rpc_stream *st)
 		memset(&op, 0, sizeof(op));
 		op.op = GRPC_OP_SEND_INITIAL_METADATA;
 		(void)start(st, &op);
-	} else if ((m = take_first(st))) {
-		start_message(st, m);
+	} else if ((w = next_message(st))) {
+		start_message(st, w);
 	} else if (st->ending) {
 		start_status(st);
 	}
@@ -152,7 +182,7 @@ static void settle(struct rpc_stream *st)
 	}
 	st->told = st->told || tell;
 	(void)pthread_mutex_unlock(&st->lock);
-	if (tell)
+	if (tell && st->gone)
 		st->gone(st->arg, st);
 	if (c)
 		rpc_call_unref(c);
@@ -190,6 +220,15 @@ int rpc_stream_open(const struct rpc_env *env, void (*gone)(void *arg, struct rp
 	return 0;
 }
 
+void rpc_stream_source(struct rpc_stream *st, int (*fetch)(void *arg, struct wire **ret), void (*release)(void *arg), void *arg)
+{
+	(void)pthread_mutex_lock(&st->lock);
+	st->source = fetch;
+	st->source_release = release;
+	st->source_arg = arg;
+	(void)pthread_mutex_unlock(&st->lock);
+}
+
 void rpc_stream_begin(struct rpc_stream *st)
 {
 	(void)pthread_mutex_lock(&st->lock);
@@ -220,6 +259,7 @@ static void end(struct rpc_stream *st, int code, const char *text)
 {
 	if (st->ending || st->finished)
 		return;
+	source_end(st);
 	st->ending = true;
 	st->code = code;
 	st->text = text ? strdup(text) : NULL;

@@ -139,13 +139,11 @@ static int container_wire_make(crio_call *call, struct container *c, uint64_t ve
 	return e;
 }
 
-RPC_HANDLER(rpc_list_containers)
+static int list_containers(const struct rpc_env *env, crio_call *call, const CRI(ContainerFilter) * f, struct list_builder *b,
+			   crio_err *err)
 {
-	const CRI(ListContainersRequest) *q = (const void *)req;
-	const CRI(ContainerFilter) *f = q->filter;
 	struct list_filter lf = {.id = "", .pod_id = "", .state = -1};
 	cleanup_kvs struct kvs labels = KVS_INIT;
-	cleanup_list struct list_builder b = {0};
 	struct container **v = NULL;
 	size_t n = 0, i;
 	int e = 0;
@@ -168,12 +166,31 @@ RPC_HANDLER(rpc_list_containers)
 			if (!w)
 				e = container_wire_make(call, v[i], version, &w, err);
 			if (!e)
-				e = lists_add(&b, w, err);
+				e = lists_add(b, w, err);
 		}
 		container_unref(v[i]);
 	}
 	free(v);
+	return e;
+}
+
+RPC_HANDLER(rpc_list_containers)
+{
+	const CRI(ListContainersRequest) *q = (const void *)req;
+	cleanup_list struct list_builder b = {0};
+	int e = list_containers(env, call, q->filter, &b, err);
+
 	return e ? e : list_finish(&b, reply, err);
+}
+
+RPC_HANDLER(rpc_stream_containers)
+{
+	const CRI(StreamContainersRequest) *q = (const void *)req;
+	cleanup_list struct list_builder b = {0};
+	int e = list_containers(env, call, q->filter, &b, err);
+
+	(void)reply;
+	return e ? e : list_stream(&b, env, err);
 }
 
 RPC_HANDLER(rpc_update_container)

@@ -1,6 +1,7 @@
 /* svc_image.c: images. */
 #include "core/rpc/convert.h"
 #include "core/rpc/handlers.h"
+#include "core/rpc/lists.h"
 #include "core/rpc/services.h"
 #include "core/util/json.h"
 #include "core/util/log.h"
@@ -10,29 +11,45 @@ static int need_image(const CRI(ImageSpec) * i, crio_err *err)
 	return i && str_set(i->image) ? 0 : err_set(err, CRIO_E_INVALID, "no image specified");
 }
 
-RPC_HANDLER(rpc_list_images)
+static int list_images(const struct rpc_env *env, crio_call *call, const CRI(ImageFilter) * f, struct list_builder *b, crio_err *err)
 {
-	const CRI(ListImagesRequest) *q = (const void *)req;
-	const char *filter = q->filter && q->filter->image ? q->filter->image->image : "";
-	CRI(ListImagesResponse) r = RUNTIME__V1__LIST_IMAGES_RESPONSE__INIT;
 	struct image **v = NULL;
 	size_t n = 0, i;
-	int e = images_list(env->images, filter, &v, &n, err);
+	int e = images_list(env->images, f && f->image ? f->image->image : "", &v, &n, err);
 
 	if (e < 0)
 		return e;
-	if (n) {
-		r.images = call_alloc(call, n * sizeof(*r.images));
-		if (!r.images)
-			e = err_nomem(err);
+	for (i = 0; i < n && !e; i++) {
+		struct wire *w = NULL;
+		CRI(Image) *m = NULL;
+
+		e = convert_image_out(call, v[i], &m, err);
+		if (!e)
+			e = list_entry(&m->base, &w, err);
+		if (!e)
+			e = lists_add(b, w, err);
 	}
-	for (i = 0; i < n && !e; i++)
-		e = convert_image_out(call, v[i], &r.images[i], err);
-	r.n_images = n;
-	if (!e)
-		e = rpc_reply_pack(reply, &r.base, err);
 	images_list_free(v, n);
 	return e;
+}
+
+RPC_HANDLER(rpc_list_images)
+{
+	const CRI(ListImagesRequest) *q = (const void *)req;
+	cleanup_list struct list_builder b = {0};
+	int e = list_images(env, call, q->filter, &b, err);
+
+	return e ? e : list_finish(&b, reply, err);
+}
+
+RPC_HANDLER(rpc_stream_images)
+{
+	const CRI(StreamImagesRequest) *q = (const void *)req;
+	cleanup_list struct list_builder b = {0};
+	int e = list_images(env, call, q->filter, &b, err);
+
+	(void)reply;
+	return e ? e : list_stream(&b, env, err);
 }
 
 /* {"labels":..,"imageSpec":<the config document>} */

@@ -109,13 +109,11 @@ static int pod_wire_make(crio_call *call, struct pod *p, uint64_t version, struc
 	return e;
 }
 
-RPC_HANDLER(rpc_list_pods)
+static int list_pods(const struct rpc_env *env, crio_call *call, const CRI(PodSandboxFilter) * f, struct list_builder *b,
+		     crio_err *err)
 {
-	const CRI(ListPodSandboxRequest) *q = (const void *)req;
-	const CRI(PodSandboxFilter) *f = q->filter;
 	struct list_filter lf = {.id = "", .pod_id = "", .state = -1};
 	cleanup_kvs struct kvs labels = KVS_INIT;
-	cleanup_list struct list_builder b = {0};
 	struct pod **v = NULL;
 	size_t n = 0, i;
 	int e = 0;
@@ -137,10 +135,29 @@ RPC_HANDLER(rpc_list_pods)
 			if (!w)
 				e = pod_wire_make(call, v[i], version, &w, err);
 			if (!e)
-				e = lists_add(&b, w, err);
+				e = lists_add(b, w, err);
 		}
 		pod_unref(v[i]);
 	}
 	free(v);
+	return e;
+}
+
+RPC_HANDLER(rpc_list_pods)
+{
+	const CRI(ListPodSandboxRequest) *q = (const void *)req;
+	cleanup_list struct list_builder b = {0};
+	int e = list_pods(env, call, q->filter, &b, err);
+
 	return e ? e : list_finish(&b, reply, err);
+}
+
+RPC_HANDLER(rpc_stream_pods)
+{
+	const CRI(StreamPodSandboxesRequest) *q = (const void *)req;
+	cleanup_list struct list_builder b = {0};
+	int e = list_pods(env, call, q->filter, &b, err);
+
+	(void)reply;
+	return e ? e : list_stream(&b, env, err);
 }

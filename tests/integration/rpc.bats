@@ -80,7 +80,7 @@ raw() {
 }
 
 @test "methods that come later are Unimplemented with their name" {
-	for m in StreamContainers CheckpointPod RestorePod; do
+	for m in CheckpointPod RestorePod; do
 		fails Unimplemented "$m" $m '{}'
 	done
 	run cri -f /dev/null /runtime.v1.RuntimeService/Nonesuch
@@ -110,6 +110,19 @@ raw() {
 	cri StopPodSandbox "{\"pod_sandbox_id\":\"$b\"}"
 	[ "$(ids ListPodSandbox '{"filter":{"state":{"state":"SANDBOX_NOTREADY"}}}')" = "$b " ]
 	[ "$(ids ListPodSandbox '{"filter":{"state":{"state":"SANDBOX_READY"}}}')" = "$a " ]
+}
+
+@test "streamed lists hold what the lists hold, with the same filters; nothing is no message" {
+	local p c f
+	p=$(run_pod p1 '.labels={"app":"a"}'); run_pod p2 >/dev/null; c=$(create_ctr "$p" p1 c1 '.labels={"tier":"x"}'); create_ctr "$p" p1 c2 >/dev/null
+	same() { [ "$(cri "$1" "${5:-{\}}" | jq -S ".$2 // []")" = "$(cri "$3" "${5:-{\}}" | jq -S "[.$4[]]")" ]; } # LIST FIELD STREAM FIELD [REQUEST]
+	same ListPodSandbox items StreamPodSandboxes pod_sandboxes; same ListContainers containers StreamContainers containers; same ListImages images StreamImages images
+	[ "$(cri StreamPodSandboxes '{}' | jq -s length)" = 1 ]; [ "$(cri StreamPodSandboxes '{}' | jq '.pod_sandboxes|length')" = 2 ]
+	for f in '{"filter":{"label_selector":{"app":"a"}}}' "{\"filter\":{\"id\":\"${p:0:10}\"}}"; do
+		same ListPodSandbox items StreamPodSandboxes pod_sandboxes "$f"; [ "$(cri StreamPodSandboxes "$f" | jq -r '.pod_sandboxes[].id')" = "$p" ]; done
+	[ "$(cri StreamContainers '{"filter":{"label_selector":{"tier":"x"}}}' | jq -r '.containers[].id')" = "$c" ]
+	[ "$(cri StreamImages "{\"filter\":{\"image\":{\"image\":\"$REGISTRY/busybox:1\"}}}" | jq -r '.images[].repo_tags[0]')" = "$REGISTRY/busybox:1" ]
+	[ -z "$(cri StreamContainers '{"filter":{"id":"ffffffff"}}')" ]; [ -z "$(cri StreamImages '{"filter":{"image":{"image":"none.example/x:1"}}}')" ]
 }
 
 @test "the log has requests and responses under their names, with an id, and no secrets" {

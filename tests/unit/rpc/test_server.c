@@ -14,6 +14,7 @@
 #include <sys/un.h>
 
 #include "core/rpc/cri.h"
+#include "core/rpc/lists.h"
 #include "core/rpc/method.h"
 #include "core/rpc/rpc.h"
 #include "core/util/fs.h"
@@ -120,6 +121,35 @@ static int m_big(const struct rpc_env *env, crio_call *call, const ProtobufCMess
 	return e;
 }
 
+/* A streamed list of as many containers as the request's version says, with labels of as many bytes as follow after a space. */
+static int m_list(const struct rpc_env *env, crio_call *call, const ProtobufCMessage *req, struct rpc_reply *reply,
+		  crio_err *err)
+{
+	const CRI(VersionRequest) *q = (const void *)req;
+	cleanup_list struct list_builder b = {0};
+	char *end, id[32], text[4096];
+	unsigned long n = strtoul(q->version, &end, 10), bytes = strtoul(end, &end, 10);
+	int e = 0;
+
+	(void)call, (void)reply;
+	memset(text, 'x', sizeof(text));
+	text[bytes < sizeof(text) ? bytes : sizeof(text) - 1] = '\0';
+	for (unsigned long i = 0; i < n && !e; i++) {
+		CRI(Container) c = RUNTIME__V1__CONTAINER__INIT;
+		struct wire *w = NULL;
+
+		(void)snprintf(id, sizeof(id), "%lu", i);
+		c.id = id;
+		c.image_ref = text;
+		e = list_entry(&c.base, &w, err);
+		if (!e)
+			e = lists_add(&b, w, err);
+	}
+	if (!e)
+		e = list_stream(&b, env, err);
+	return e ? e : *end == '!' ? err_set(err, CRIO_E_NOT_FOUND, "failed after all") : 0;
+}
+
 #define MSGS &runtime__v1__version_request__descriptor, &runtime__v1__version_response__descriptor
 static const struct rpc_method methods[] = {
     {"t.T", "Echo", WORK_FAST, MSGS, m_echo},
@@ -127,6 +157,8 @@ static const struct rpc_method methods[] = {
     {"t.T", "Gate", WORK_EXEC, MSGS, m_gate},
     {"t.T", "Fail", WORK_FAST, MSGS, m_fail},
     {"t.T", "Big", WORK_FAST, MSGS, m_big},
+    {"t.T", "List", WORK_FAST, &runtime__v1__version_request__descriptor,
+     &runtime__v1__stream_containers_response__descriptor, m_list},
     {"t.T", "Later", WORK_FAST, MSGS, NULL},
     {"t.T", "Pull", WORK_IMAGE, &runtime__v1__pull_image_request__descriptor,
      &runtime__v1__pull_image_response__descriptor, m_pull},
@@ -761,6 +793,78 @@ static void test_quiet_races(void **state)
 	assert_true(grpc_becomes(f, false, 10000));
 }
 
+/* ---- streamed lists ---- */
+
+struct heard {
+	size_t messages, entries, biggest; /* biggest: entries of one message */
+	size_t most_bytes;
+	useconds_t pause; /* after each message */
+	size_t leave;	  /* after this many; 0: never */
+};
+
+static int on_list(void *arg, const void *p, size_t n)
+{
+	struct heard *h = arg;
+	CRI(StreamContainersResponse) *m = runtime__v1__stream_containers_response__unpack(NULL, n, p);
+
+	assert_non_null(m);
+	for (size_t i = 0; i < m->n_containers; i++)
+		assert_int_equal(strtoul(m->containers[i]->id, NULL, 10), h->entries++);
+	h->messages++;
+	h->biggest = m->n_containers > h->biggest ? m->n_containers : h->biggest;
+	h->most_bytes = n > h->most_bytes ? n : h->most_bytes;
+	runtime__v1__stream_containers_response__free_unpacked(m, NULL);
+	(void)usleep(h->pause);
+	return h->leave && h->messages == h->leave;
+}
+
+static int stream(struct fixture *f, const char *text, struct heard *h)
+{
+	uint8_t b[256];
+	struct client_result r;
+	int status;
+
+	client_call(f->client, "/t.T/List", b, pack_version(text, b), 60000, on_list, h, &r);
+	status = r.status;
+	client_result_release(&r);
+	return status;
+}
+
+static void test_list_chunks(void **state)
+{
+	struct fixture *f = *state;
+	struct heard h = {0}, none = {0}, wide = {0}, failed = {0};
+
+	assert_int_equal(start(f, (struct rpc_args){0}), 0);
+	assert_int_equal(stream(f, "7000 10", &h), OK);
+	assert_int_equal(h.entries, 7000);
+	assert_int_equal(h.messages, 3); /* 3000, 3000, 1000 */
+	assert_int_equal(h.biggest, LIST_CHUNK);
+	assert_int_equal(stream(f, "0", &none), OK);
+	assert_int_equal(none.messages, 0);
+	/* 20 MB: more than a stream of events may have waiting, and messages that every client takes. */
+	assert_int_equal(stream(f, "5000 4000", &wide), OK);
+	assert_int_equal(wide.entries, 5000);
+	assert_true(wide.most_bytes <= LIST_CHUNK_BYTES);
+	assert_int_equal(stream(f, "10 10!", &failed), NOT_FOUND);
+	assert_int_equal(failed.messages, 0);
+}
+
+/* It waits for a client that reads slowly, and stops for one that goes. */
+static void test_list_pace(void **state)
+{
+	struct fixture *f = *state;
+	struct heard slow = {.pause = 200000}, gone = {.leave = 2}, after = {0};
+
+	assert_int_equal(start(f, (struct rpc_args){0}), 0);
+	assert_int_equal(stream(f, "6000 4000", &slow), OK);
+	assert_int_equal(slow.entries, 6000);
+	assert_int_equal(stream(f, "20000 1000", &gone), CANCELLED);
+	assert_int_equal(gone.messages, 2);
+	assert_int_equal(stream(f, "1", &after), OK);
+	assert_int_equal(after.entries, 1);
+}
+
 static void test_never_started(void **state)
 {
 	struct fixture *f = *state;
@@ -780,6 +884,7 @@ int main(void)
 	    T(test_200_at_once),    T(test_first_bytes),      T(test_connection_cap),	   T(test_socket_file),
 	    T(test_shutdown_waits), T(test_shutdown_cancels), T(test_never_started),
 	    T(test_quiet),	    T(test_quiet_waits_for_calls), T(test_quiet_races),
+	    T(test_list_chunks),    T(test_list_pace),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -276,7 +276,6 @@ static void cgroup_paths(void **state)
 static void cgroup_groups(void **state)
 {
 	char path[64], sub[80];
-	struct cgroup_stats s;
 	pid_t pids[4];
 	size_t n = 9;
 	int r;
@@ -290,8 +289,6 @@ static void cgroup_groups(void **state)
 		skip();
 	}
 	assert_int_equal(cgroup_make(sub, NULL), 0);
-	assert_int_equal(cgroup_stats_read(sub, &s, NULL), 0);
-	assert_true(s.has_memory || s.has_pids || s.has_cpu);
 	assert_int_equal(cgroup_pids(sub, pids, 4, &n, NULL), 0);
 	assert_int_equal(n, 0);
 	assert_int_equal(cgroup_make("/../x", NULL), CRIO_E_INVALID);
@@ -299,50 +296,6 @@ static void cgroup_groups(void **state)
 	(void)snprintf(path, sizeof(path), "/crio-test-%d", (int)getpid());
 	assert_int_equal(cgroup_remove(path, NULL), 0);
 	assert_int_equal(cgroup_remove(path, NULL), 0);
-	assert_int_equal(cgroup_stats_read(sub, &s, NULL), CRIO_E_NOT_FOUND);
-}
-
-/* A v2 tree as files: the numbers are read as the kernel writes them. */
-static void cgroup_v2_numbers(void **state)
-{
-	char dir[TEST_TMP_N], p[128];
-	struct cgroup_stats s;
-	int tmp;
-	static const char *const files[][2] = {
-	    {"cpu.stat",
-	     "usage_usec 5000\nuser_usec 3000\nsystem_usec 2000\nnr_periods 4\nnr_throttled 1\nthrottled_usec 7\n"},
-	    {"memory.current", "1000000\n"},
-	    {"memory.max", "max\n"},
-	    {"memory.peak", "2000000\n"},
-	    {"memory.stat", "anon 600000\nfile 300000\ninactive_file 100000\npgfault 12\npgmajfault 2\n"},
-	    {"memory.events", "low 0\nhigh 0\nmax 3\noom 1\noom_kill 1\n"},
-	    {"memory.swap.current", "0\n"},
-	    {"pids.current", "7\n"},
-	    {"pids.max", "max\n"},
-	};
-
-	(void)state;
-	assert_non_null(test_tmp(dir, "cg"));
-	(void)snprintf(p, sizeof(p), "%s/a", dir);
-	assert_int_equal(mkdir(p, 0755), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-		(void)snprintf(p, sizeof(p), "%s/a/%s", dir, files[i][0]);
-		assert_int_equal(fs_write_path(p, files[i][1], strlen(files[i][1]), 0644, FS_RUN, NULL), 0);
-	}
-	cgroup_set_root_for_test(dir, true);
-	assert_int_equal(cgroup_stats_read("/a", &s, NULL), 0);
-	assert_int_equal(s.cpu_usage_ns, 5000000);
-	assert_int_equal(s.memory_usage, 1000000);
-	assert_int_equal(s.memory_working_set, 900000);
-	assert_true(s.memory_limit == UINT64_MAX && s.memory_available == 0);
-	assert_int_equal(s.oom_kills, 1);
-	assert_int_equal(s.pids, 7);
-	assert_int_equal(s.pids_limit, 0);
-	assert_int_equal(cgroup_stats_read("/none", &s, NULL), CRIO_E_NOT_FOUND);
-	cgroup_set_root_for_test(NULL, false);
-	tmp = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	assert_int_equal(fs_rm_rf(tmp, strrchr(dir, '/') + 1, NULL), 0);
-	(void)close(tmp);
 }
 
 static void request_limits(void **state)
@@ -417,7 +370,7 @@ int main(void)
 	    cmocka_unit_test(annotations),    cmocka_unit_test(quantities),
 	    cmocka_unit_test(names_text),
 	    cmocka_unit_test(names_table),    cmocka_unit_test(cgroup_paths),
-	    cmocka_unit_test(cgroup_groups),  cmocka_unit_test(cgroup_v2_numbers),
+	    cmocka_unit_test(cgroup_groups),
 	    cmocka_unit_test(request_limits), cmocka_unit_test(config_copies),
 	};
 
