@@ -40,6 +40,10 @@ RPC_HANDLER(rpc_stream_container_stats);
 RPC_HANDLER(rpc_pod_stats);
 RPC_HANDLER(rpc_list_pod_stats);
 RPC_HANDLER(rpc_stream_pod_stats);
+/* svc_metrics.c */
+RPC_HANDLER(rpc_list_descriptors);
+RPC_HANDLER(rpc_list_metrics);
+RPC_HANDLER(rpc_stream_metrics);
 /* svc_image.c */
 RPC_HANDLER(rpc_list_images);
 RPC_HANDLER(rpc_stream_images);

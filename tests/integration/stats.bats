@@ -115,3 +115,61 @@ cgroup_file() { # cgroup_file POD CONTAINER V1CONTROLLER V1FILE V2FILE: the file
 	rm "$NODE/etc/conf.d/30-stats.conf"; crio_stop; crio_start
 	a=$(stats "$c" | jq -r .cpu.timestamp); [ "$(stats "$c" | jq -r .cpu.timestamp)" != "$a" ]
 }
+
+# ---- metrics ----
+
+with_metrics() { crio_stop; printf '[crio.stats]\nincluded_pod_metrics = [%s]\n' "$1" >"$NODE/etc/conf.d/31-metrics.conf"; crio_start; }
+without_metrics() { rm -f "$NODE/etc/conf.d/31-metrics.conf"; crio_stop; crio_start; }
+names() { cri ListMetricDescriptors '{}' | jq -r '.descriptors[].name'; }
+# metric CONTAINER NAME [LABEL]: its values, those with that label.
+metric() {
+	cri ListPodSandboxMetrics '{}' | jq -r --arg c "$1" --arg n "$2" --arg l "${3:-}" '.pod_metrics[].container_metrics[]? | select(.container_id == $c) |
+		.metrics[] | select(.name == "container_" + $n and ($l == "" or any(.label_values[]; . == $l))) | .value.value // "0"'
+}
+metric_is() { [ "$(metric "$1" "$2")" "$3" "$4" ]; }
+
+@test "metrics: the descriptors are those of the groups that are asked for, and every value belongs to one" {
+	local p all g n
+	[ "$(names)" = container_last_seen ]
+	with_metrics '"all"'; all=$(names)
+	[ "$(wc -l <<<"$all")" = 56 ]; [ "$(sort -u <<<"$all" | wc -l)" = 56 ]
+	cri ListMetricDescriptors '{}' | jq -e 'all(.descriptors[]; .label_keys[0:5] == ["id","image","namespace","pod","container"] and .help != "")'
+	cri ListMetricDescriptors '{}' | jq -e '[.descriptors[]|select(.name=="container_blkio_device_usage_total")|.label_keys[5:]] == [["device","major","minor","operation"]]'
+	for g in cpu:6 disk:4 diskIO:5 hugetlb:2 memory:10 network:8 oom:1 process:6 spec:7 pressure:6; do
+		with_metrics "\"${g%:*}\""; n=$(names | wc -l); [ "$n" = $((${g#*:} + 1)) ]
+	done
+	with_metrics '"all"'; p=$(run_pod p1); run_ctr "$p" p1 c >/dev/null
+	cri ListMetricDescriptors '{}' | jq '[.descriptors[] | {(.name): (.label_keys | length)}] | add' >"$NODE/descs"
+	cri ListPodSandboxMetrics '{}' | jq -e --slurpfile d "$NODE/descs" '[.pod_metrics[] | .metrics[], .container_metrics[].metrics[]] |
+		length > 40 and all(.[]; $d[0][.name] == (.label_values | length) and (.timestamp | tonumber) > 0)'
+	[ "$(cri ListPodSandboxMetrics '{}' | jq -r '.pod_metrics[].pod_sandbox_id')" = "$(cri StreamPodSandboxMetrics '{}' | jq -r '.pod_sandbox_metrics[].pod_sandbox_id')" ]
+	without_metrics
+}
+
+@test "metrics: their values and labels are the container's" {
+	local p c last
+	with_metrics '"all"'
+	p=$(run_pod p1); c=$(run_ctr "$p" p1 c '.command=["sh","-c","trap exit TERM; exec 7</dev/null; dd if=/dev/zero of=/written bs=1M count=5 2>/dev/null; sync; i=0; while [ $i -lt 4000000 ]; do i=$((i+1)); done; while :; do sleep 0.1; done"]|
+		.linux.resources={cpu_period:10000,cpu_quota:20000,cpu_shares:512,memory_limit_in_bytes:268435456}')
+	cri ListPodSandboxMetrics '{}' | jq -e --arg p "$p" --arg c "$c" --arg i "$REGISTRY/busybox:1" '.pod_metrics | length == 1 and .[0].pod_sandbox_id == $p and
+		.[0].metrics[0].label_values[0:5] == [$p,"","test","p1","POD"] and
+		.[0].container_metrics[0].container_id == $c and .[0].container_metrics[0].metrics[0].label_values == [$c,$i,"test","p1","c"]'
+	[ "$(metric "$c" spec_cpu_period)" = 10000 ]; [ "$(metric "$c" spec_cpu_quota)" = 20000 ]; [ "$(metric "$c" spec_cpu_shares)" = 512 ]
+	[ "$(metric "$c" spec_memory_limit_bytes)" = 268435456 ]; [ "$(metric "$c" spec_memory_reservation_limit_bytes)" = 0 ]
+	[ "$(metric "$c" start_time_seconds)" -gt $(($(date +%s) - 60)) ]; [ "$(metric "$c" start_time_seconds)" -le "$(date +%s)" ]
+	last=$(metric "$c" last_seen); [ "$last" -ge $(($(date +%s) - 5)) ]; [ "$last" -le "$(date +%s)" ]
+	node_wait 20 metric_is "$c" cpu_user_seconds_total -ge 1
+	[ "$(metric "$c" cpu_usage_seconds_total | awk '{s += $1} END {print s}')" -ge 0 ]; [ "$(metric "$c" cpu_cfs_periods_total)" -gt 10 ]
+	node_wait 15 metric_is "$c" fs_usage_bytes -ge 5000000
+	[ "$(metric "$c" fs_limit_bytes)" = "$(($(stat -f -c '%b * %S' "$NODE/root")))" ]; [ "$(metric "$c" fs_inodes_total)" -ge "$(metric "$c" fs_inodes_free)" ]
+	[ "$(metric "$c" memory_usage_bytes)" -ge "$(metric "$c" memory_working_set_bytes)" ]; [ "$(metric "$c" memory_max_usage_bytes)" -ge 5000000 ]
+	[ "$(metric "$c" memory_cache)" -ge 4000000 ]; [ "$(metric "$c" memory_failures_total pgfault | sort -u | wc -l)" = 1 ]; [ "$(metric "$c" memory_failures_total pgfault | wc -l)" = 2 ]
+	[ "$(metric "$c" oom_events_total)" = 0 ]
+	[ "$(metric "$c" processes)" -ge 1 ]; [ "$(metric "$c" processes)" -le 2 ]; [ "$(metric "$c" file_descriptors)" -ge 4 ]; [ "$(metric "$c" sockets)" = 0 ]
+	[ "$(metric "$c" ulimits_soft max_open_files)" = "$(exec_ctr "$c" sh -c 'ulimit -n')" ]
+	# Interfaces: the pod's own, of the pod and not of its containers.
+	[ "$(cri ListPodSandboxMetrics '{}' | jq -r '.pod_metrics[].metrics[] | select(.name == "container_network_receive_bytes_total") | .label_values[-1]' | sort | tr '\n' ' ')" = "eth0 lo " ]
+	[ -z "$(metric "$c" network_receive_bytes_total)" ]
+	stop_ctr "$c"; cri ListPodSandboxMetrics '{}' | jq -e '.pod_metrics[0].container_metrics // [] | length == 0'
+	without_metrics
+}

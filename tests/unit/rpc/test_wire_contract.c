@@ -8,7 +8,6 @@
 
 #include "core/rpc/cri.h"
 #include "core/rpc/method.h"
-#include "core/rpc/services.h"
 #include "core/util/str.h"
 
 #define FIELDS_MAX 8
