@@ -32,6 +32,14 @@ static bool in_file(const struct conf_key *k, const struct conf *c, const struct
 	return true;
 }
 
+/* A table without entries is written as a comment: people add it by a line of their own, and twice is an error. */
+static const char *map_prefix(const struct conf_key *k, const void *base, const char *prefix)
+{
+	const struct kvs *m = (const void *)((const char *)base + k->offset);
+
+	return m->n ? prefix : "# ";
+}
+
 static void write_entry_keys(const struct conf_key *rows, size_t n, const void *base, const char *prefix, struct buf *out)
 {
 	for (size_t i = 0; i < n; i++)
@@ -39,7 +47,7 @@ static void write_entry_keys(const struct conf_key *rows, size_t n, const void *
 			key_write(&rows[i], base, prefix, out);
 	for (size_t i = 0; i < n; i++)
 		if (rows[i].type == KEY_MAP)
-			key_write(&rows[i], base, prefix, out);
+			key_write(&rows[i], base, map_prefix(&rows[i], base, prefix), out);
 }
 
 static void write_runtimes(const struct conf *c, const struct conf *defaults, bool help, struct buf *out)

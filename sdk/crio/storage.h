@@ -101,7 +101,7 @@ struct crio_storage_tree_out {
 
 struct crio_storage_usage_args {
 	uint32_t size;
-	int32_t exact;               /* 0: may be the figure of the last commit or the file system's own accounting */
+	int32_t exact;               /* 0: may be the figure of the last commit or the file system's own accounting; must not sync */
 	const char *id;              /* "" : the whole driver */
 };
 struct crio_storage_usage_out {

@@ -388,13 +388,13 @@ static int count_tree(struct bt *b, crio_call *call, int fd, uint64_t born, stru
 	return r;
 }
 
-static int usage_of(struct bt *b, crio_call *call, const char *id, struct crio_storage_usage_out *out, crio_err *err)
+static int usage_of(struct bt *b, crio_call *call, const char *id, bool exact, struct crio_storage_usage_out *out, crio_err *err)
 {
 	struct btrfs_util_subvolume_info info;
 	int fd = openat(b->l.fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return layers_fail_errno(&b->l, err, "open subvolumes", id);
-	if (syncfs(fd) < 0) { /* what is not written yet is in no tree */
+	if (exact && syncfs(fd) < 0) { /* what is not written yet is in no tree */
 		int r = layers_fail_errno(&b->l, err, "sync subvolumes", id);
 		(void)close(fd);
 		return r;
@@ -414,13 +414,13 @@ static int bt_usage(void *p, crio_call *call, const struct crio_storage_usage_ar
 	if (*a->id) {
 		r = layers_check_id(&b->l, a->id, err);
 		if (!r)
-			r = usage_of(b, call, a->id, &sum, err);
+			r = usage_of(b, call, a->id, a->exact, &sum, err);
 	} else {
 		struct crio_storage_id_args all = {.size = sizeof(all), .id = ""};
 		struct crio_storage_strs_out ids = {.size = sizeof(ids)};
 		r = bt_list(b, call, &all, &ids, err);
 		for (size_t i = 0; !r && i < ids.v.n; i++)
-			r = usage_of(b, call, ids.v.v[i], &sum, err);
+			r = usage_of(b, call, ids.v.v[i], a->exact, &sum, err);
 	}
 	if (r < 0)
 		return r;

@@ -102,6 +102,7 @@ int ov_usage(void *p, crio_call *call, const struct crio_storage_usage_args *a, 
 {
 	struct ov *o = p;
 	struct count c = {.o = o, .call = call};
+	struct stat st;
 	char path[80];
 	int r = 0;
 
@@ -109,8 +110,12 @@ int ov_usage(void *p, crio_call *call, const struct crio_storage_usage_args *a, 
 	if (r < 0)
 		return r;
 	(void)snprintf(path, sizeof(path), "%.64s%s", *a->id ? a->id : ".", *a->id ? "/diff" : "");
-	if (faccessat(o->l.fd, path, F_OK, 0) < 0)
+	if (fstatat(o->l.fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return layers_fail_errno(&o->l, err, "look at", path);
+	if (*a->id) { /* the tree's own directory is the layer's too */
+		c.inodes = 1;
+		c.bytes = (uint64_t)st.st_blocks * 512;
+	}
 	push_dir(&c, path, "");
 	while (c.n_dirs) {
 		char *dir = c.dirs[--c.n_dirs];
