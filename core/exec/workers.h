@@ -10,7 +10,7 @@
 #include "core/util/err.h"
 
 enum work_class {
-	WORK_FAST,     /* memory only: Version, Status, List*, *Status */
+	WORK_FAST,     /* memory and the files of proc and cgroup: Version, Status, List*, *Status, *Stats */
 	WORK_SETUP,    /* run, create, start, update */
 	WORK_TEARDOWN, /* stop, remove */
 	WORK_EXEC,

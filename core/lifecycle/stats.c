@@ -407,11 +407,12 @@ const char *container_rootfs(const struct container *c)
 	return c->rootfs;
 }
 
+/* Asked of the store's directory, where writable layers are, and not of the container's mount, which may hang. */
 bool container_fs_sizes(const struct container *c, struct fs_sizes *ret)
 {
 	struct statvfs s;
 
-	if (!*c->rootfs || statvfs(c->rootfs, &s) < 0)
+	if (!c->pod->store || statvfs(store_root(c->pod->store), &s) < 0)
 		return false;
 	*ret = (struct fs_sizes){(uint64_t)s.f_blocks * s.f_frsize, s.f_files, s.f_ffree};
 	return true;

@@ -61,11 +61,12 @@ struct layer_usage {
 	int64_t time_ns; /* Unix */
 };
 struct layer_usage container_layer_usage(struct container *c);
-/* Where its root is mounted, borrowed; "" unknown. The file system's sizes: false when that cannot be told. */
+/* Where its root is mounted, borrowed; "" unknown. */
 const char *container_rootfs(const struct container *c);
 struct fs_sizes {
 	uint64_t bytes, inodes, inodes_free;
 };
+/* Of the file system that it writes to. False: that cannot be told. */
 bool container_fs_sizes(const struct container *c, struct fs_sizes *ret);
 
 /* Of all its processes. */

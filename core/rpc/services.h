@@ -20,6 +20,7 @@ RPC_HANDLER(rpc_remove_pod);
 RPC_HANDLER(rpc_pod_status);
 RPC_HANDLER(rpc_list_pods);
 RPC_HANDLER(rpc_stream_pods);
+RPC_HANDLER(rpc_update_pod);
 /* svc_events.c */
 RPC_HANDLER(rpc_container_events);
 /* svc_container.c */
@@ -32,6 +33,7 @@ RPC_HANDLER(rpc_stream_containers);
 RPC_HANDLER(rpc_container_status);
 RPC_HANDLER(rpc_update_container);
 RPC_HANDLER(rpc_reopen_log);
+RPC_HANDLER(rpc_checkpoint_container);
 RPC_HANDLER(rpc_exec_sync);
 /* svc_stats.c */
 RPC_HANDLER(rpc_container_stats);

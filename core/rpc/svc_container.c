@@ -219,6 +219,13 @@ RPC_HANDLER(rpc_reopen_log)
 	return e < 0 ? e : container_reopen_log(env->lifecycle, call, q->container_id, err);
 }
 
+/* CRI-O's words for a node without criu. */
+RPC_HANDLER(rpc_checkpoint_container)
+{
+	(void)env, (void)call, (void)req, (void)reply;
+	return err_set(err, CRIO_E_UNSUPPORTED, "checkpoint/restore support not available");
+}
+
 RPC_HANDLER(rpc_exec_sync)
 {
 	const CRI(ExecSyncRequest) *q = (const void *)req;

@@ -91,6 +91,20 @@ RPC_HANDLER(rpc_pod_status)
 	return e;
 }
 
+/* The kubelet has changed the pod's own group by itself. It is told to plugins that follow resources, of which there are none yet. */
+RPC_HANDLER(rpc_update_pod)
+{
+	const CRI(UpdatePodSandboxResourcesRequest) *q = (const void *)req;
+	struct pod *p = NULL;
+	int e = need_id(q->pod_sandbox_id, "PodSandbox", err);
+
+	(void)call, (void)reply;
+	if (!e)
+		e = pod_find(env->lifecycle, q->pod_sandbox_id, &p, err);
+	pod_unref(p);
+	return e;
+}
+
 /* One list entry, packed with tag and length: made anew, and kept with the pod. */
 static int pod_wire_make(crio_call *call, struct pod *p, uint64_t version, struct wire **ret, crio_err *err)
 {

@@ -1,10 +1,9 @@
 /* svc_runtime.c: the daemon itself. */
 #include "core/conf/conf.h"
+#include "core/rpc/config_json.h"
 #include "core/rpc/convert.h"
 #include "core/rpc/handlers.h"
 #include "core/rpc/services.h"
-#include "core/util/json.h"
-#include "core/util/log.h"
 
 #define CRI_VERSION "0.1.0"
 
@@ -75,61 +74,6 @@ static int handlers_out(const struct rpc_env *env, crio_call *call, CRI(StatusRe
 	}
 	r->n_runtime_handlers = n;
 	return 0;
-}
-
-static int add_handler_json(struct json_object *o, const struct conf_runtime *rt)
-{
-	static const char *const types[] = {"oci", "vm", "pod"};
-	struct json_object *h = json_need_obj(o, rt->name);
-
-	return !h || json_set_str(h, "RuntimePath", rt->runtime_path) < 0 ||
-		       json_set_str(h, "RuntimeType", types[rt->runtime_type]) < 0 ||
-		       json_set_str(h, "RuntimeRoot", rt->runtime_root) < 0 ||
-		       json_set_str(h, "MonitorPath", rt->monitor_path) < 0 ||
-		       json_set_str(h, "MonitorCgroup", rt->monitor_cgroup) < 0 ||
-		       json_set_int(h, "ContainerCreateTimeout", rt->container_create_timeout) < 0 ||
-		       json_set_bool(h, "PrivilegedWithoutHostDevices", rt->privileged_without_host_devices) < 0 ||
-		       json_set(h, "AllowedAnnotations", json_from_strv(&rt->allowed_annotations)) < 0 ||
-		       json_set_str(h, "RuntimePlugin", rt->runtime_plugin) < 0 ||
-		       json_set_str(h, "StoragePlugin", rt->storage_plugin) < 0 ||
-		       json_set_str(h, "NetworkPlugin", rt->network_plugin) < 0
-		   ? CRIO_E_NOMEM
-		   : 0;
-}
-
-/* CRI-O marshals its RuntimeConfig under its Go names; these are the ones people look at. */
-static int config_json(const struct conf *c, char **ret, crio_err *err)
-{
-	const struct conf_runtime_section *r = &c->runtime;
-	cleanup_json struct json_object *o = json_object_new_object();
-	struct json_object *k = o ? json_need_obj(o, "crio") : NULL, *rts = k ? json_need_obj(k, "Runtimes") : NULL;
-	size_t i;
-
-	if (!rts || json_set_str(o, "sandboxImage", c->image.pause_image) < 0 ||
-	    json_set_str(k, "DefaultRuntime", r->default_runtime) < 0 ||
-	    json_set_str(k, "CgroupManagerName", r->cgroup_manager == CONF_CGROUP_SYSTEMD ? "systemd" : "cgroupfs") <
-		0 ||
-	    json_set_str(k, "Conmon", r->conmon) < 0 || json_set_str(k, "ConmonCgroup", r->conmon_cgroup) < 0 ||
-	    json_set_bool(k, "SELinux", r->selinux) < 0 || json_set_str(k, "SeccompProfile", r->seccomp_profile) < 0 ||
-	    json_set_str(k, "ApparmorProfile", r->apparmor_profile) < 0 ||
-	    json_set(k, "HooksDir", json_from_strv(&r->hooks_dir)) < 0 ||
-	    json_set(k, "DefaultCapabilities", json_from_strv(&r->default_capabilities)) < 0 ||
-	    json_set(k, "DefaultSysctls", json_from_strv(&r->default_sysctls)) < 0 ||
-	    json_set(k, "DefaultUlimits", json_from_strv(&r->default_ulimits)) < 0 ||
-	    json_set_int(k, "PidsLimit", r->pids_limit) < 0 || json_set_int(k, "LogSizeMax", r->log_size_max) < 0 ||
-	    json_set_int(k, "CtrStopTimeout", r->ctr_stop_timeout) < 0 ||
-	    json_set_str(k, "ContainerExitsDir", r->container_exits_dir) < 0 ||
-	    json_set_str(k, "ContainerAttachSocketDir", r->container_attach_socket_dir) < 0 ||
-	    json_set_str(k, "NamespacesDir", r->namespaces_dir) < 0 ||
-	    json_set_str(k, "LogLevel", log_level_name(r->log_level)) < 0 ||
-	    json_set_bool(k, "DropInfraCtr", r->drop_infra_ctr) < 0 || json_set_bool(k, "ReadOnly", r->read_only) < 0 ||
-	    json_set_bool(k, "EnablePodEvents", r->enable_pod_events) < 0)
-		return err_nomem(err);
-	for (i = 0; i < r->n_runtimes; i++)
-		if (add_handler_json(rts, &r->runtimes[i]) < 0)
-			return err_nomem(err);
-	*ret = json_text(o);
-	return *ret ? 0 : err_nomem(err);
 }
 
 RPC_HANDLER(rpc_status)

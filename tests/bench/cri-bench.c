@@ -5,6 +5,7 @@
  *	cri-bench [OPTIONS] burst      WIDTH pods with a container each brought up at once; the row is the time for all
  *	cri-bench [OPTIONS] lists      ListPodSandbox and ListContainers alone, over what is there
  *	cri-bench [OPTIONS] containers ListContainers alone, where the sides have different numbers of pods
+ *	cri-bench [OPTIONS] stats      ListContainerStats and ListPodSandboxStats over what is there
  *	cri-bench [OPTIONS] restart    kill -9 to the first list that has all pods and containers again
  *	cri-bench -b SOCKET -I IMAGE -n N fill    creates N containers, without starting them, in a new pod
  *
@@ -142,6 +143,19 @@ static void round_lists(int k, int n)
 	round_containers(k, n);
 }
 
+static void round_stats(int k, int n)
+{
+	double t = now_ms();
+
+	side_container_stats(&sides[k]);
+	rows[0].name = "ListContainerStats";
+	rows[0].ms[k][n] = now_ms() - t;
+	t = now_ms();
+	side_pod_stats(&sides[k]);
+	rows[1].name = "ListPodSandboxStats";
+	rows[1].ms[k][n] = now_ms() - t;
+}
+
 extern char **environ;
 
 static void spawn_command(const struct side *s)
@@ -235,7 +249,7 @@ static const struct mode {
 	round_fn fn;
 	int n_rows;
 } modes[] = {{"rounds", round_one, 8}, {"burst", round_burst, 1}, {"containers", round_containers, 1},
-	     {"lists", round_lists, 2}, {"restart", round_restart, 1}};
+	     {"lists", round_lists, 2}, {"stats", round_stats, 2}, {"restart", round_restart, 1}};
 
 int main(int argc, char **argv)
 {

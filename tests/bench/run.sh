@@ -4,7 +4,7 @@
 #
 #	rounds     a pod and container up, exec, status, stop, remove
 #	burst      8 pods and containers at once
-#	pods100    the lists, and kill -9 to the first complete list, with 100 pods on both sides; memory; wake-ups of an idle crio
+#	pods100    the lists, the figures of all containers and pods, and kill -9 to the first complete list, with 100 pods on both sides; memory; wake-ups of an idle crio
 #	synth      the lists over 1,000 and 10,000 pods: made state for crio and CRI-O; over 1,000 containers that were never started in containerd
 #	counts     programs and fsyncs of one pod and container
 # Not part of any check: figures are for people. A load average above LOAD (1.5) ends it: ratios would tell of other things.
@@ -91,6 +91,7 @@ part_pods100() {
 	for i in $(seq 100); do mine+=("$(up cri "idle-$i")"); theirs+=("$(up peer "idle-$i")"); done
 	memories
 	bench lists
+	bench stats
 	bench restart
 	crio_pid; memories; idle 100
 	for i in "${mine[@]}"; do down cri "${i% *}" "${i#* }"; done

@@ -156,6 +156,20 @@ void side_status(struct side *s, char *container)
 	simple(s, "ContainerStatus", &q.base);
 }
 
+void side_container_stats(struct side *s)
+{
+	Runtime__V1__ListContainerStatsRequest q = RUNTIME__V1__LIST_CONTAINER_STATS_REQUEST__INIT;
+
+	simple(s, "ListContainerStats", &q.base);
+}
+
+void side_pod_stats(struct side *s)
+{
+	Runtime__V1__ListPodSandboxStatsRequest q = RUNTIME__V1__LIST_POD_SANDBOX_STATS_REQUEST__INIT;
+
+	simple(s, "ListPodSandboxStats", &q.base);
+}
+
 void side_stop(struct side *s, char *container)
 {
 	Runtime__V1__StopContainerRequest q = RUNTIME__V1__STOP_CONTAINER_REQUEST__INIT;

@@ -87,6 +87,20 @@ raw() {
 	[ "$status" = 12 ]
 }
 
+@test "a pod's resources may be told of, a checkpoint is refused in upstream's words" {
+	p=$(run_pod p1); c=$(run_ctr "$p" p1 c1)
+	cri UpdatePodSandboxResources "{\"pod_sandbox_id\":\"$p\",\"resources\":{\"cpu_shares\":512},\"overhead\":{}}"
+	fails NotFound ffff UpdatePodSandboxResources '{"pod_sandbox_id":"ffffffff"}'; fails InvalidArgument "should not be empty" UpdatePodSandboxResources '{}'
+	fails Unimplemented "checkpoint/restore support not available" CheckpointContainer "{\"container_id\":\"$c\",\"location\":\"$NODE/c.tar\"}"
+	[ ! -e "$NODE/c.tar" ]; [ "$(ctr_field "$c" state)" = CONTAINER_RUNNING ]
+}
+
+@test "the status's verbose part has the runtime table under upstream's names" {
+	cri Status '{"verbose":true}' | jq -e '.info.config | fromjson | .sandboxImage != "" and (.crio | .DefaultRuntime == "crun" and .Runtimes.crun.RuntimePath != "" and
+		.Runtimes.crun.RuntimeType == "oci" and .CgroupManagerName == "cgroupfs" and (.SELinux | type) == "boolean" and has("CDISpecDirs") and has("InfraCtrCPUSet") and
+		(.PidsLimit | type) == "number" and (.DefaultCapabilities | type) == "array" and has("HostNetworkDisableSELinux") and .LogLevel == "debug")'
+}
+
 @test "lists: filters by id, prefix, state, labels, pod; entries follow the objects" {
 	a=$(run_pod p1 '.labels={"app":"a","x":"1"}'); b=$(run_pod p2 '.labels={"app":"b","x":"1"}')
 	ids() { cri "$1" "$2" | jq -r '(.items // .containers)[].id' | sort | tr '\n' ' '; }
