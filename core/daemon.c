@@ -20,6 +20,7 @@
 #include "core/plugin/plugins.h"
 #include "core/rpc/method.h"
 #include "core/rpc/rpc.h"
+#include "core/stream/server.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
 #include "core/util/mem.h"
@@ -42,6 +43,7 @@ struct daemon {
 	struct plugins *plugins;
 	struct images *images;
 	struct lifecycle *lifecycle;
+	struct stream_server *streams;
 	struct rpc_server *rpc;
 };
 
@@ -199,6 +201,17 @@ static void end_lifecycle(struct daemon *d)
 	lifecycle_free(d->lifecycle);
 }
 
+static int init_streams(struct daemon *d, crio_err *err)
+{
+	struct stream_args a = { .conf = d->conf, .lifecycle = d->lifecycle, .workers = d->workers };
+	return stream_server_new(&a, &d->streams, err);
+}
+
+static void end_streams(struct daemon *d)
+{
+	stream_server_free(d->streams);
+}
+
 static int init_rpc(struct daemon *d, crio_err *err)
 {
 	const struct conf_api *c = &d->conf->api;
@@ -206,6 +219,7 @@ static int init_rpc(struct daemon *d, crio_err *err)
 			      .lifecycle = d->lifecycle,
 			      .images = d->images,
 			      .plugins = d->plugins,
+			      .streams = d->streams,
 			      .workers = d->workers,
 			      .socket_path = c->listen,
 			      .methods = rpc_cri_methods,
@@ -222,6 +236,10 @@ static void end_rpc(struct daemon *d)
 {
 	if (!d->rpc)
 		return;
+	/* First, so that what runs for clients ends while calls do. */
+	unsigned streams = stream_server_stop(d->streams, STOP_GRACE_MS);
+	if (streams)
+		log_warn("%u streams were still at work at the end", streams);
 	int left = rpc_server_stop(d->rpc, STOP_GRACE_MS);
 	if (left)
 		log_warn("%d calls were still running at the end", left);
@@ -242,6 +260,7 @@ static const struct step {
 	{ "plugins", init_plugins, end_plugins },
 	{ "images", init_images, end_images },
 	{ "pods and containers", init_lifecycle, end_lifecycle },
+	{ "streaming server", init_streams, end_streams },
 	{ "CRI server", init_rpc, end_rpc },
 };
 

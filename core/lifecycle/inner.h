@@ -142,6 +142,7 @@ struct pod {
 	bool removing, removed;
 	bool wiping;              /* to be removed, as often as it takes; guarded by lifecycle.lock */
 	bool told_stop;           /* guarded by lifecycle.event_lock */
+	int end_fd;               /* readable once stopped is set, for streams.c; -1 until somebody asks */
 	struct strv ips;
 	char *cni_result;         /* "" none */
 	struct container **containers; /* a reference each */
@@ -188,7 +189,7 @@ struct container {
 	bool has_resources;
 	int orphan_fd, orphan_watch; /* orphan.c: pidfd and its watch, -1 and 0 when its runtime plugin is there */
 	bool told_exit;           /* guarded by lifecycle.event_lock */
-	struct exec_run *execs;   /* what runs in it by ExecSync; exec.c */
+	struct process *processes; /* what was started in it; process.c */
 	bool killing;             /* it has had its grace: nothing more is started in it */
 	int64_t stop_at;          /* monotonic: when a stop in progress turns to KILL; INT64_MAX none in progress */
 	struct wire_cache wire;
@@ -269,9 +270,14 @@ int container_do_remove(struct container *c, crio_call *call, crio_err *err);
 /* UpdateContainerResources in the spec's own terms: `linux.resources` as JSON, merged into what is in force. */
 int container_update_json(struct lifecycle *lc, crio_call *call, const char *id, const char *resources, crio_err *err);
 
-/* ---- exec.c ---- */
+/* ---- process.c ---- */
 /* Ends what still runs in it by exec: in a pid namespace that it shares, that outlives it. For when it has exited. */
 void container_end_execs(struct container *c, crio_call *like);
+/* May something be started in it? PRECONDITION: it does not run, or is about to end, or its plugin has gone. */
+int container_may_exec(struct container *c, crio_err *err);
+/* process_start() of a container at hand. */
+int process_start_in(struct container *c, crio_call *call, const struct process_args *args, struct process **ret, int *ret_tty,
+		     crio_err *err);
 
 /* ---- inspect.c ---- */
 /* Freezes or thaws, and records it. The caller has looked at the state. */

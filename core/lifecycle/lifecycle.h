@@ -129,6 +129,58 @@ void exec_result_release(struct exec_result *r);
 int container_exec_sync(struct lifecycle *lc, crio_call *call, const char *id, const struct strv *cmd, int64_t timeout_s,
 			struct exec_result *ret, crio_err *err);
 
+/* ---- processes and streams, for the streaming server (core/stream) ---- */
+
+/* A process that was started in a container. Shared by references; thread-safe. It is killed when its container ends. */
+struct process;
+struct process_args {
+	const struct strv *cmd;
+	bool tty;
+	int in, out, err; /* its standard descriptors, the caller's; -1: /dev/null. Not used with tty */
+};
+/* ret_tty: with tty, the controlling side of its terminal; the caller's. PRECONDITION: the container does not run. The caller
+ * sees to its end: by process_end(), or by process_abandon(). */
+int process_start(struct lifecycle *lc, crio_call *call, const char *container_id, const struct process_args *args,
+		  struct process **ret, int *ret_tty, crio_err *err);
+/* Readable once it has ended; as long as the process is referenced. */
+int process_fd(const struct process *p);
+/* Its exit code, 128 + signal included; once, after process_fd() is readable. ret_why: what the runtime said when it could not run the
+ * command, the caller's; else NULL. */
+int process_end(struct process *p, crio_call *call, int32_t *ret_code, char **ret_why, crio_err *err);
+/* PRECONDITION without a terminal. Waits for the process to be there, a second at most. */
+int process_resize(struct process *p, crio_call *call, uint16_t width, uint16_t height, crio_err *err);
+/* Kills it and all of its session, and sees that it is reaped. Goes on when `like` (whose name it gets; may be NULL) is over. A second
+ * or so. Not after process_end(). */
+void process_abandon(struct process *p, crio_call *like);
+struct process *process_ref(struct process *p);
+void process_unref(struct process *p);
+static inline void process_unrefp(struct process **p) { process_unref(*p); }
+
+/* Whether process_start() and container_attach() would be tried: NOT_FOUND, PRECONDITION. Memory only. */
+int container_can_exec(struct lifecycle *lc, const char *id, crio_err *err);
+
+struct attached {
+	int fd;            /* as the SDK's runtime.h says of attach; non-blocking; the caller's */
+	bool tty;
+	bool stdin_stays;  /* the end of one client's input is not the end of the container's */
+};
+/* Connects to the streams of a container that is created or runs. */
+int container_attach(struct lifecycle *lc, crio_call *call, const char *id, struct attached *ret, crio_err *err);
+/* The size of the container's own terminal. */
+int container_resize(struct lifecycle *lc, crio_call *call, const char *id, uint16_t width, uint16_t height, crio_err *err);
+
+/* A pod's network, for connections into it. */
+struct pod_door;
+int pod_can_forward(struct lifecycle *lc, const char *id, crio_err *err); /* NOT_FOUND, PRECONDITION. Memory only */
+int pod_door_open(struct lifecycle *lc, const char *pod_id, struct pod_door **ret, crio_err *err);
+void pod_door_free(struct pod_door *d); /* NULL is fine */
+int pod_door_fd(const struct pod_door *d); /* readable once the pod has stopped; as long as the door */
+/* A non-blocking TCP socket in the pod's network namespace, for connecting to a port on its loopback; a code on failure. */
+int pod_door_socket(struct pod_door *d, int family, crio_err *err);
+/* Does its runtime connect to ports itself? Then so: a connected stream socket, non-blocking; a code on failure. */
+bool pod_door_dials_itself(const struct pod_door *d);
+int pod_door_connect(struct pod_door *d, crio_call *call, uint16_t port, crio_err *err);
+
 /* ---- lists ---- */
 
 struct list_filter {

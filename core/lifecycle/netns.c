@@ -156,8 +156,8 @@ static void *job_thread(void *arg)
 	return NULL;
 }
 
-/* The thread's end drops its namespaces, so that only the pins hold them. Signals stay with the daemon's threads. */
-static int job_run(struct job *j, crio_err *err)
+/* Runs it on a thread that then ends, which drops what namespaces it entered. Signals stay with the daemon's threads. */
+static int on_own_thread(void *(*fn)(void *), void *arg, crio_err *err)
 {
 	sigset_t all, old;
 	pthread_t t;
@@ -165,11 +165,21 @@ static int job_run(struct job *j, crio_err *err)
 
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	e = pthread_create(&t, NULL, job_thread, j);
+	e = pthread_create(&t, NULL, fn, arg);
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (e)
 		return err_errno(err, e, "start a thread for the pod's namespaces");
 	(void)pthread_join(t, NULL);
+	return 0;
+}
+
+/* After it only the pins hold the namespaces. */
+static int job_run(struct job *j, crio_err *err)
+{
+	int r = on_own_thread(job_thread, j, err);
+
+	if (r < 0)
+		return r;
 	return j->r < 0 ? err_move(err, &j->err) : 0;
 }
 
@@ -217,6 +227,40 @@ static int pin_file(struct job *j, enum ns_kind kind, crio_err *err)
 		return err_errno(err, errno, "make %s", j->path[kind]);
 	j->made[kind] = true;
 	return FAILPOINT("netns.file", err);
+}
+
+struct socket_job {
+	int netns, family, fd;
+	int error; /* errno, of the step below */
+	const char *step;
+};
+
+static void *socket_inside(void *arg)
+{
+	struct socket_job *j = arg;
+
+	j->step = "enter the namespace";
+	if (setns(j->netns, CLONE_NEWNET) == 0) {
+		j->step = "make a socket";
+		j->fd = socket(j->family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	}
+	j->error = j->fd < 0 ? errno : 0;
+	return NULL;
+}
+
+int netns_socket(int fd, int family, crio_err *err)
+{
+	struct socket_job j = {.netns = fd, .family = family, .fd = -1};
+	int r;
+
+	if (fd < 0) {
+		j.fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		return j.fd < 0 ? err_errno(err, errno, "make a socket") : j.fd;
+	}
+	r = on_own_thread(socket_inside, &j, err);
+	if (r < 0)
+		return r;
+	return j.fd < 0 ? err_errno(err, j.error, "a socket in the pod's network namespace: %s", j.step) : j.fd;
 }
 
 int netns_create(const struct netns_args *args, crio_err *err)

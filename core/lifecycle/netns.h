@@ -42,6 +42,9 @@ static inline int netns_open(const char *path, crio_err *err)
 {
 	return ns_open(path, NS_KIND_NET, err);
 }
+/* A non-blocking TCP socket (family: AF_INET or AF_INET6) in a network namespace; fd < 0: the daemon's own. It is made on a thread that
+ * lives only for that. Returns the descriptor, or a code. */
+int netns_socket(int fd, int family, crio_err *err);
 /* Does path hold a namespace of that kind now? */
 bool ns_is(const char *path, enum ns_kind kind);
 /* Does the fd name the namespace the daemon itself is in? Negative code when it cannot be told. */

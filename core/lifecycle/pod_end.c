@@ -1,4 +1,5 @@
 /* pod_end.c: StopPodSandbox and RemovePodSandbox. Both may be called again at any time, and for pods that are half there. */
+#include <sys/eventfd.h>
 #include <sys/mount.h>
 
 #include "core/lifecycle/cgroup.h"
@@ -192,6 +193,8 @@ static int pod_do_stop(struct pod *p, crio_call *call, crio_err *err)
 		return r;
 	(void)pthread_mutex_lock(&p->lock);
 	p->stopped = true;
+	if (p->end_fd >= 0)
+		(void)eventfd_write(p->end_fd, 1);
 	pod_changed(p);
 	(void)pthread_mutex_unlock(&p->lock);
 	r = pod_write_state(p, err);

@@ -81,6 +81,7 @@ struct pod *pod_new(struct lifecycle *lc)
 	p->refs = 1;
 	p->lc = lc;
 	(void)pthread_mutex_init(&p->lock, NULL);
+	p->end_fd = -1;
 	cond_init(&p->changed);
 	p->wire.version = 1;
 	stats_keep_init(&p->stats);
@@ -117,6 +118,7 @@ void pod_unref(struct pod *p)
 	strv_release(&p->allowed_annotations);
 	strv_release(&p->ips);
 	free(p->containers);
+	(void)safe_close(p->end_fd);
 	drop_wire(&p->wire);
 	stats_keep_release(&p->stats);
 	(void)pthread_mutex_destroy(&p->lock);

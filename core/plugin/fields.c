@@ -54,7 +54,7 @@ const struct field fields_runtime_exec_args[] = { S(runtime_exec_args, size), S(
 	T(runtime_exec_args, process_json), FD(runtime_exec_args, stdin_fd), FD(runtime_exec_args, stdout_fd),
 	FD(runtime_exec_args, stderr_fd), S(runtime_exec_args, reserved), L(runtime_exec_args, cgroup_procs), END };
 const struct field fields_runtime_exec_out[] = { S(runtime_exec_out, size), S(runtime_exec_out, pid), T(runtime_exec_out, exec_id),
-	FD(runtime_exec_out, tty_fd), S(runtime_exec_out, reserved), END };
+	FD(runtime_exec_out, tty_fd), FD(runtime_exec_out, exit_fd), END };
 const struct field fields_runtime_exec_ref[] = { S(runtime_exec_ref, size), S(runtime_exec_ref, signal), T(runtime_exec_ref, id),
 	T(runtime_exec_ref, exec_id), S(runtime_exec_ref, height), S(runtime_exec_ref, width), S(runtime_exec_ref, reserved), END };
 const struct field fields_runtime_exec_exit[] = { S(runtime_exec_exit, size), S(runtime_exec_exit, exit_code),
@@ -68,12 +68,9 @@ const struct field fields_runtime_stats_out[] = { S(runtime_stats_out, size), S(
 const struct field fields_runtime_pids_out[] = { S(runtime_pids_out, size), S(runtime_pids_out, n), I(runtime_pids_out, pids), END };
 const struct field fields_runtime_features_out[] = { S(runtime_features_out, size), S(runtime_features_out, reserved),
 	T(runtime_features_out, json), T(runtime_features_out, version), END };
-const struct field fields_runtime_attach_args[] = { S(runtime_attach_args, size), S(runtime_attach_args, tty),
-	T(runtime_attach_args, id), FD(runtime_attach_args, stdin_fd), FD(runtime_attach_args, stdout_fd),
-	FD(runtime_attach_args, stderr_fd), S(runtime_attach_args, stdin_once), END };
+const struct field fields_runtime_fd_out[] = { S(runtime_fd_out, size), FD(runtime_fd_out, fd), END };
 const struct field fields_runtime_port_forward_args[] = { S(runtime_port_forward_args, size), S(runtime_port_forward_args, port),
-	T(runtime_port_forward_args, sandbox_id), FD(runtime_port_forward_args, stream_fd),
-	FD(runtime_port_forward_args, netns_fd), END };
+	T(runtime_port_forward_args, sandbox_id), FD(runtime_port_forward_args, netns_fd), S(runtime_port_forward_args, reserved), END };
 const struct field fields_runtime_reconnect_args[] = { S(runtime_reconnect_args, size), S(runtime_reconnect_args, pid),
 	S(runtime_reconnect_args, start_time), T(runtime_reconnect_args, id), T(runtime_reconnect_args, sandbox_id),
 	T(runtime_reconnect_args, bundle), T(runtime_reconnect_args, persist_dir), T(runtime_reconnect_args, exit_dir),

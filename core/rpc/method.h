@@ -13,6 +13,7 @@ struct images;
 struct plugins;
 struct events;
 struct rpc_call;
+struct stream_server;
 
 /* What handlers stand on, as of the call's start. */
 struct rpc_env {
@@ -20,6 +21,7 @@ struct rpc_env {
 	struct lifecycle *lifecycle;
 	struct images *images;
 	struct plugins *plugins;
+	struct stream_server *streams;
 	const char *version;
 	struct events *events;	     /* events.h; NULL in tests */
 	struct rpc_call *streaming;  /* for rpc_stream_open */

@@ -19,16 +19,18 @@ struct lifecycle;
 struct images;
 struct plugins;
 struct rpc_method;
+struct stream_server;
 struct rpc_server;
 
 /* Takes a connection that does not speak HTTP/2. The descriptor is the callee's, also when it fails (then closed). */
 typedef int (*rpc_http_fn)(void *arg, int fd, crio_err *err);
 
 struct rpc_args {
-	const struct conf *conf;     /* referenced; NULL where the methods do not use it (tests), as the three below */
+	const struct conf *conf;     /* referenced; NULL where the methods do not use it (tests), as the four below */
 	struct lifecycle *lifecycle; /* these outlive the server */
 	struct images *images;
 	struct plugins *plugins;
+	struct stream_server *streams;
 	struct workers *workers; /* required */
 	const char *socket_path; /* required; made with mode 0660 in a directory that exists */
 	const char *version;	 /* NULL: the daemon's own */

@@ -213,6 +213,7 @@ static int handle(struct rpc_call *c, struct rpc_reply *reply, crio_err *err)
 	struct rpc_env env = {.lifecycle = s->args.lifecycle,
 			      .images = s->args.images,
 			      .plugins = s->args.plugins,
+			      .streams = s->args.streams,
 			      .version = s->args.version,
 			      .events = s->events,
 			      .streaming = c,

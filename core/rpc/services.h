@@ -46,6 +46,10 @@ RPC_HANDLER(rpc_stream_pod_stats);
 RPC_HANDLER(rpc_list_descriptors);
 RPC_HANDLER(rpc_list_metrics);
 RPC_HANDLER(rpc_stream_metrics);
+/* svc_stream.c */
+RPC_HANDLER(rpc_exec);
+RPC_HANDLER(rpc_attach);
+RPC_HANDLER(rpc_port_forward);
 /* svc_image.c */
 RPC_HANDLER(rpc_list_images);
 RPC_HANDLER(rpc_stream_images);

@@ -151,7 +151,7 @@ struct crio_runtime_exec_out {
 	int32_t pid;                  /* host pid of the process, 0 when unknown */
 	const char *exec_id;          /* handle for exec_wait, exec_kill, exec_resize */
 	int32_t tty_fd;               /* with tty: the controlling side, the host's to close; else -1 */
-	int32_t reserved;
+	int32_t exit_fd;              /* readable once exec_wait would not wait; the host's to close. -1: a thread has to wait */
 };
 struct crio_runtime_exec_ref {
 	uint32_t size;
@@ -200,20 +200,23 @@ struct crio_runtime_features_out {
 	const char *version;          /* "runc version 1.1.5" */
 };
 
-struct crio_runtime_attach_args {
+/* attach, port_forward: a descriptor, the host's to close. */
+struct crio_runtime_fd_out {
 	uint32_t size;
-	int32_t tty;
-	const char *id;
-	int32_t stdin_fd, stdout_fd, stderr_fd;
-	int32_t stdin_once;
+	int32_t fd;
+};
+/* The first byte of a packet from an attached container. */
+enum crio_attach_stream {
+	CRIO_ATTACH_STDOUT = 2,
+	CRIO_ATTACH_STDERR = 3
 };
 
 struct crio_runtime_port_forward_args {
 	uint32_t size;
 	int32_t port;
 	const char *sandbox_id;
-	int32_t stream_fd;            /* carried both ways until either side closes */
-	int32_t netns_fd;
+	int32_t netns_fd;             /* of the pod; -1: the host's */
+	int32_t reserved;
 };
 
 /* reconnect: what the core knows of a container after a restart of the daemon. */
@@ -268,8 +271,10 @@ struct crio_runtime_ops {
 	int (*exec_kill)(void *self, crio_call *call, const struct crio_runtime_exec_ref *args, struct crio_runtime_no_out *out, crio_err *err);
 	/* C ?  */
 	int (*exec_resize)(void *self, crio_call *call, const struct crio_runtime_exec_ref *args, struct crio_runtime_no_out *out, crio_err *err);
-	/* C ?  */
-	int (*attach)(void *self, crio_call *call, const struct crio_runtime_attach_args *args, struct crio_runtime_no_out *out, crio_err *err);
+	/* C ?  Connects to the container's streams and returns. fd: a SOCK_SEQPACKET socket. A packet from it is one byte, enum
+	 *      crio_attach_stream, and at most 32767 of data; what is sent, at most 8192 bytes at once, is the container's stdin,
+	 *      which an end of sending (shutdown) ends if the container wants that (stdin_once); its end is the container's. */
+	int (*attach)(void *self, crio_call *call, const struct crio_runtime_id_args *args, struct crio_runtime_fd_out *out, crio_err *err);
 	/* C ?  */
 	int (*resize)(void *self, crio_call *call, const struct crio_runtime_resize_args *args, struct crio_runtime_no_out *out, crio_err *err);
 	/* C ?  PRECONDITION unless running. */
@@ -285,8 +290,8 @@ struct crio_runtime_ops {
 	int (*pids)(void *self, crio_call *call, const struct crio_runtime_id_args *args, struct crio_runtime_pids_out *out, crio_err *err);
 	/* C ?  id is "". */
 	int (*features)(void *self, crio_call *call, const struct crio_runtime_id_args *args, struct crio_runtime_features_out *out, crio_err *err);
-	/* C ?  NULL: the core dials inside the pod's network namespace. */
-	int (*port_forward)(void *self, crio_call *call, const struct crio_runtime_port_forward_args *args, struct crio_runtime_no_out *out, crio_err *err);
+	/* C ?  Connects to a port inside the pod and returns. fd: a stream socket. NULL: the core dials inside the pod's network namespace. */
+	int (*port_forward)(void *self, crio_call *call, const struct crio_runtime_port_forward_args *args, struct crio_runtime_fd_out *out, crio_err *err);
 	/* C ?  UNAVAILABLE when the container's monitor has died. */
 	int (*probe_monitor)(void *self, crio_call *call, const struct crio_runtime_id_args *args, struct crio_runtime_no_out *out, crio_err *err);
 	/* M ?  */

@@ -231,7 +231,7 @@ int kata_exec_start(void *self, crio_call *call, const struct crio_runtime_exec_
 	crio_err *why;
 	int r = task_need(k, args->id, &t, err);
 
-	out->tty_fd = -1;
+	out->tty_fd = out->exit_fd = -1;
 	if (r < 0)
 		return r;
 	if (task_exited(t))

@@ -186,11 +186,11 @@ int exec_start(void *self, crio_call *call, const struct crio_runtime_exec_args 
 {
 	struct oci *o = self;
 	auto_ctr struct ctr *c = ctr_get(o, args->id);
-	auto_close int process = -1, slave = -1, keep = -1;
+	auto_close int process = -1, slave = -1, keep = -1, end = -1;
 	struct exec *e;
 	int r;
 
-	out->tty_fd = -1;
+	out->tty_fd = out->exit_fd = -1;
 	if (!c)
 		return o->host->fail(err, CRIO_E_NOT_FOUND, "exec: container '%s' is not one of runtime handler '%s'",
 				     str0(args->id), o->host->instance_name(o->in));
@@ -214,7 +214,8 @@ int exec_start(void *self, crio_call *call, const struct crio_runtime_exec_args 
 	}
 	r = exec_spawn(o, call, c, e, args, process, slave, err);
 	out->exec_id = r < 0 ? NULL : o->host->strdup(call, e->id);
-	if (r >= 0 && !out->exec_id) {
+	end = r < 0 ? -1 : fcntl(e->pidfd, F_DUPFD_CLOEXEC, 3);
+	if (r >= 0 && (!out->exec_id || end < 0)) {
 		(void)kill(-e->pid, SIGKILL);
 		(void)waitid(P_PIDFD, (id_t)e->pidfd, &(siginfo_t){0}, WEXITED);
 		r = o->host->fail(err, CRIO_E_NOMEM, "no memory");
@@ -225,7 +226,8 @@ int exec_start(void *self, crio_call *call, const struct crio_runtime_exec_args 
 	}
 	out->pid = 0;
 	out->tty_fd = keep;
-	keep = -1;
+	out->exit_fd = end;
+	keep = end = -1;
 	pthread_mutex_lock(&o->mu);
 	e->next = o->execs;
 	o->execs = e;

@@ -175,7 +175,7 @@ int exec_resize(void *self, crio_call *call, const struct crio_runtime_exec_ref 
 void exec_close_all(struct oci *o);
 
 /* attach.c */
-int attach(void *self, crio_call *call, const struct crio_runtime_attach_args *args, struct crio_runtime_no_out *out,
+int attach(void *self, crio_call *call, const struct crio_runtime_id_args *args, struct crio_runtime_fd_out *out,
 	   crio_err *err);
 int resize(void *self, crio_call *call, const struct crio_runtime_resize_args *args, struct crio_runtime_no_out *out,
 	   crio_err *err);
