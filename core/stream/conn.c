@@ -17,6 +17,7 @@
 enum state { SHAKING, OPEN, FLUSHING, DRAINING, DEAD };
 
 struct conn {
+	struct conn *prev, *next; /* of place->all */
 	struct conn_place *place;
 	const struct conn_user *user;
 	void *arg;
@@ -51,6 +52,12 @@ static void free_task(void *arg)
 	SSL_free(c->ssl);
 	(void)safe_close(c->watch.fd);
 	buf_release(&c->kept);
+	if (c->prev)
+		c->prev->next = c->next;
+	else
+		c->place->all = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
 	c->place->n--;
 	free(c);
 }
@@ -295,6 +302,12 @@ void conn_abort(struct conn *c)
 	die(c);
 }
 
+void conns_abort(struct conn_place *place)
+{
+	for (struct conn *c = place->all; c; c = c->next)
+		conn_abort(c); /* freed later */
+}
+
 /* ---- events ---- */
 
 static void flush(struct conn *c)
@@ -446,6 +459,10 @@ struct conn *conn_new(struct conn_place *place, int fd, SSL *ssl, const struct c
 		return NULL;
 	}
 	place->n++;
+	c->next = place->all;
+	if (c->next)
+		c->next->prev = c;
+	place->all = c;
 	name_peer(c);
 	set_options(fd);
 	arm(c);

@@ -27,6 +27,7 @@ struct conn_place { /* what connections of a server share */
 	struct pump *pump;
 	int64_t idle_ns;    /* without a byte in either direction: the end */
 	unsigned n;	    /* connections, those included whose user has finished */
+	struct conn *all;
 };
 
 /* The descriptor, which is non-blocking, and ssl (NULL: none) belong to it on success. NULL: no memory. */
@@ -46,6 +47,8 @@ void conn_must_read(struct conn *c, int64_t ns);
 void conn_finish(struct conn *c);
 /* At once. */
 void conn_abort(struct conn *c);
+/* All that there are, whoever still has one. */
+void conns_abort(struct conn_place *place);
 struct pump *conn_pump(const struct conn *c);
 /* "127.0.0.1:1234", for the log. */
 const char *conn_peer(const struct conn *c);

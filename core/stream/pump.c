@@ -130,6 +130,9 @@ void pump_stop(struct pump *p)
 	(void)eventfd_write(p->wake_fd, 1);
 	(void)pthread_join(p->thread, NULL);
 	p->running = false;
+	/* What was put off to the end of the last round. */
+	while (p->tasks)
+		run_tasks(p);
 }
 
 void pump_free(struct pump *p)

@@ -18,7 +18,7 @@
 struct pump;
 int pump_new(struct pump **ret, crio_err *err);
 int pump_start(struct pump *p, crio_err *err); /* the thread */
-/* Ends the thread. From another one; whatever is still watched stays as it is. */
+/* Ends the thread. From another one; what is still watched stays as it is, tasks that were posted are run. */
 void pump_stop(struct pump *p);
 void pump_free(struct pump *p); /* NULL is fine */
 

@@ -292,6 +292,7 @@ static void stop_task(void *arg)
 		next = x->next;
 		x->cut(x);
 	}
+	conns_abort(&s->place); /* those whose streams have finished, and that are only to be closed */
 	if (!s->n_streams)
 		say_quiet(s);
 }

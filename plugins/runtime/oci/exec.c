@@ -17,7 +17,7 @@
 #include "oci.h"
 
 #define PROCESS_JSON_MAX (4u << 20)
-#define PIDFILE_NS NSEC_PER_SEC /* how long a resize waits for the process to be there */
+#define PIDFILE_NS NSEC_PER_SEC /* how long a resize or kill waits for the process to be there */
 #define EXECS_MAX 1024		/* of an instance, unwaited */
 
 struct exec {
@@ -120,9 +120,13 @@ static struct exec *exec_new(struct oci *o, struct ctr *c, crio_err *err)
 	return e;
 }
 
-/* A terminal pair; *slave is the side for the runtime. */
+/*
+ * A terminal pair; *slave is the side for the runtime. It is raw from the start: the process has a terminal of its own behind it, and
+ * what is typed before the runtime has come to make this one raw is meant for that.
+ */
 static int open_tty(struct exec *e, int *slave)
 {
+	struct termios t;
 	char name[64];
 	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
 
@@ -134,6 +138,10 @@ static int open_tty(struct exec *e, int *slave)
 	if (*slave < 0) {
 		close_fd(master);
 		return -1;
+	}
+	if (tcgetattr(*slave, &t) == 0) {
+		cfmakeraw(&t);
+		(void)tcsetattr(*slave, TCSANOW, &t);
 	}
 	e->tty = master;
 	return 0;
@@ -353,7 +361,12 @@ int exec_kill(void *self, crio_call *call, const struct crio_runtime_exec_ref *a
 		exec_put(o, e);
 		return o->host->fail(err, CRIO_E_INVALID, "exec_kill: bad signal %d", sig);
 	}
+	/* A runtime that is killed while it makes the process leaves one that nobody knows: it gets the time to say which it is. */
 	pid = exec_pid(e);
+	for (int64_t end = mono_ns() + PIDFILE_NS; sig == SIGKILL && !pid && mono_ns() < end; pid = exec_pid(e)) {
+		if (fd_wait(e->pidfd, POLLIN, 5 * NSEC_PER_MSEC))
+			break;
+	}
 	/* While the runtime waits for its process, the pid is that process's. */
 	if (pid)
 		signal_session(pid, sig, !fd_wait(e->pidfd, POLLIN, 0));
