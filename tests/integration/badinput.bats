@@ -45,11 +45,13 @@ raw() { local out; cat >"$NODE/raw"; if out=$(raw_file "$1" "$NODE/raw" 2>&1); t
 	evil_cni ok; p=$(run_pod n1); [[ $(pod_field "$p" network.ip) == 10.85.* ]]
 }
 
+hangs() { [ -n "$(sleepers)" ]; }
+
 @test "while a network plugin hangs others are served; the client's deadline holds; when it ends the name is free" {
 	p=$(run_pod ok1); c=$(run_ctr "$p" ok1 c1)
 	evil_cni hang
 	( CRI_TIMEOUT=40 run_pod h1 >/dev/null 2>&1 || true ) &
-	node_wait 5 test -n "$(sleep 0.5; sleepers)"
+	node_wait 20 hangs
 	at_once cri ListPodSandbox '{}'; at_once cri ListContainers '{}'; at_once cri Status '{}'; at_once pod_field "$p" id; at_once ctr_field "$c" state
 	[ "$(exec_ctr "$c" echo hi)" = hi ]
 	# Another that hangs: its client hears at its deadline, and a retry how far it is.

@@ -15,7 +15,7 @@ teardown() { evil_cni ok; [ -f "$NODE/crio.pid" ] || up; remove_all_pods; }
 
 up() { crio_start; }
 down9() { crio_kill; }
-down15() { crio_pid; local p=$CRIO_PID rc=0; crio_stop || rc=$?; [ $rc = 0 ] || [ $rc = 127 ]; not kill -0 "$p" 2>/dev/null; }
+down15() { crio_pid; local p=$CRIO_PID rc=0; crio_stop || rc=$?; [ $rc = 0 ] || [ $rc = 127 ]; not crio_alive "$p"; }
 again() { "$1"; up; }
 base() { node_snapshot | grep -vE '^log/|^state/clean|^run/(version|crio.sock)'; }
 clean() { diff <(echo "$BASE") <(base); }

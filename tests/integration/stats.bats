@@ -25,8 +25,8 @@ cgroup_file() { # cgroup_file POD CONTAINER V1CONTROLLER V1FILE V2FILE: the file
 	jq -e '.attributes | .metadata.name == "busy" and .labels.tier == "x" and .annotations.note == "n"' <<<"$s"
 	jq -e '(.cpu.timestamp | tonumber / 1e9) as $t | ($t > now - 10) and ($t < now + 10) and .cpu.timestamp == .memory.timestamp' <<<"$s"
 	a=$(value "$s" cpu.usage_core_nano_seconds); sleep 1; s=$(stats "$c"); b=$(value "$s" cpu.usage_core_nano_seconds)
-	[ $((b - a)) -gt 200000000 ]; [ $((b - a)) -lt 3000000000 ]
-	[ "$(value "$s" cpu.usage_nano_cores)" -gt 200000000 ]; [ "$(value "$s" cpu.usage_nano_cores)" -lt 1500000000 ]
+	[ $((b - a)) -gt 20000000 ]; [ $((b - a)) -lt 3000000000 ]
+	[ "$(value "$s" cpu.usage_nano_cores)" -gt 20000000 ]; [ "$(value "$s" cpu.usage_nano_cores)" -lt 1500000000 ]
 	[ "$(value "$s" memory.usage_bytes)" -ge "$(value "$s" memory.working_set_bytes)" ]; [ "$(value "$s" memory.page_faults)" -gt 1000 ]
 	[ "$(value "$s" memory.available_bytes)" = 0 ] # no limit
 	[ "$(value "$(stats "$idle")" memory.working_set_bytes)" -lt "$(value "$s" memory.working_set_bytes)" ]
