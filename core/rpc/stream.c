@@ -168,9 +168,12 @@ static void next(struct rpc_stream *st)
 	}
 }
 
-/* With the lock, which it gives back: lets go of the call when all is over, and tells the owner once. */
+/* With the lock, which it gives back: lets go of the call when all is over, and tells the owner once. Without the lock st is looked at
+ * no more: what was sent meanwhile may have been the last, on another thread, and its reference the last one. */
 static void settle(struct rpc_stream *st)
 {
+	void (*gone)(void *arg, struct rpc_stream *st) = st->gone;
+	void *arg = st->arg;
 	struct rpc_call *c = NULL;
 	bool tell = st->begun && (st->finished || st->ending) && !st->told;
 
@@ -182,8 +185,8 @@ static void settle(struct rpc_stream *st)
 	}
 	st->told = st->told || tell;
 	(void)pthread_mutex_unlock(&st->lock);
-	if (tell && st->gone)
-		st->gone(st->arg, st);
+	if (tell && gone)
+		gone(arg, st);
 	if (c)
 		rpc_call_unref(c);
 }
