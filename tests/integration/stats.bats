@@ -16,7 +16,7 @@ cgroup_file() { # cgroup_file POD CONTAINER V1CONTROLLER V1FILE V2FILE: the file
 }
 
 @test "a container's CPU time, memory and writable layer are what it does" {
-	local p c idle s a b
+	local p c idle s a b t want got
 	p=$(run_pod p1 '.labels={app:"a"}'); c=$(run_ctr "$p" p1 busy '.labels={tier:"x"}|.annotations={note:"n"}|.command=["sh","-c",
 		"trap exit TERM; dd if=/dev/zero of=/written bs=1M count=5 2>/dev/null; x=$(head -c 30000000 /dev/zero | tr \"\\0\" a); while :; do :; done"]')
 	idle=$(run_ctr "$p" p1 idle)
@@ -24,9 +24,12 @@ cgroup_file() { # cgroup_file POD CONTAINER V1CONTROLLER V1FILE V2FILE: the file
 	s=$(stats "$c"); [ "$(jq -r .attributes.id <<<"$s")" = "$c" ]
 	jq -e '.attributes | .metadata.name == "busy" and .labels.tier == "x" and .annotations.note == "n"' <<<"$s"
 	jq -e '(.cpu.timestamp | tonumber / 1e9) as $t | ($t > now - 10) and ($t < now + 10) and .cpu.timestamp == .memory.timestamp' <<<"$s"
-	a=$(value "$s" cpu.usage_core_nano_seconds); sleep 1; s=$(stats "$c"); b=$(value "$s" cpu.usage_core_nano_seconds)
-	[ $((b - a)) -gt 20000000 ]; [ $((b - a)) -lt 3000000000 ]
-	[ "$(value "$s" cpu.usage_nano_cores)" -gt 20000000 ]; [ "$(value "$s" cpu.usage_nano_cores)" -lt 1500000000 ]
+	a=$(value "$s" cpu.usage_core_nano_seconds); t=$(jq -r .cpu.timestamp <<<"$s"); sleep 1
+	s=$(stats "$c"); b=$(value "$s" cpu.usage_core_nano_seconds); t=$(($(jq -r .cpu.timestamp <<<"$s") - t))
+	[ $((b - a)) -gt 50000000 ]; [ $((b - a)) -le $((t + t / 10)) ]
+	# The rate is that since the look before.
+	want=$(((b - a) * 1000 / (t / 1000000))); got=$(value "$s" cpu.usage_nano_cores)
+	[ "$got" -ge $((want * 98 / 100)) ]; [ "$got" -le $((want * 102 / 100)) ]
 	[ "$(value "$s" memory.usage_bytes)" -ge "$(value "$s" memory.working_set_bytes)" ]; [ "$(value "$s" memory.page_faults)" -gt 1000 ]
 	[ "$(value "$s" memory.available_bytes)" = 0 ] # no limit
 	[ "$(value "$(stats "$idle")" memory.working_set_bytes)" -lt "$(value "$s" memory.working_set_bytes)" ]
