@@ -414,11 +414,12 @@ void conn_hold(struct conn *c, bool hold)
 
 static void name_peer(struct conn *c)
 {
-	struct sockaddr_storage a;
+	struct sockaddr_storage a = { .ss_family = AF_UNSPEC };
 	socklen_t n = sizeof(a);
 	char ip[INET6_ADDRSTRLEN] = "?";
 	unsigned port = 0;
-	if (getpeername(c->watch.fd, (struct sockaddr *)&a, &n) == 0 && a.ss_family == AF_INET6) {
+	(void)getpeername(c->watch.fd, (struct sockaddr *)&a, &n);
+	if (a.ss_family == AF_INET6) {
 		const struct sockaddr_in6 *s = (const void *)&a;
 		(void)inet_ntop(AF_INET6, &s->sin6_addr, ip, sizeof(ip));
 		port = ntohs(s->sin6_port);

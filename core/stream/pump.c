@@ -130,9 +130,6 @@ void pump_stop(struct pump *p)
 	(void)eventfd_write(p->wake_fd, 1);
 	(void)pthread_join(p->thread, NULL);
 	p->running = false;
-	/* What was put off to the end of the last round. */
-	while (p->tasks)
-		run_tasks(p);
 }
 
 void pump_free(struct pump *p)
@@ -140,6 +137,9 @@ void pump_free(struct pump *p)
 	if (!p)
 		return;
 	pump_stop(p);
+	/* What was put off to the end of the last round. */
+	while (p->tasks)
+		run_tasks(p);
 	(void)safe_close(p->epoll_fd);
 	(void)safe_close(p->wake_fd);
 	(void)pthread_mutex_destroy(&p->lock);

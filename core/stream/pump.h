@@ -18,9 +18,10 @@
 struct pump;
 int pump_new(struct pump **ret, crio_err *err);
 int pump_start(struct pump *p, crio_err *err); /* the thread */
-/* Ends the thread. From another one; what is still watched stays as it is, tasks that were posted are run. */
+/* Ends the thread. From another one; what is still watched stays as it is. */
 void pump_stop(struct pump *p);
-void pump_free(struct pump *p); /* NULL is fine */
+/* Runs the tasks that were posted and not run. NULL is fine. */
+void pump_free(struct pump *p);
 
 /* From any thread: runs fn(arg) on the pump's, soon and once. The task is the caller's and is not touched after its fn began. */
 struct pump_task {

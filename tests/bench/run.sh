@@ -6,6 +6,7 @@
 #	burst      8 pods and containers at once
 #	pods100    the lists, the figures of all containers and pods, and kill -9 to the first complete list, with 100 pods on both sides; memory; wake-ups of an idle crio
 #	synth      the lists over 1,000 and 10,000 pods: made state for crio and CRI-O; over 1,000 containers that were never started in containerd
+#	streams    exec streams: bytes in both directions, a short command (streams.sh)
 #	counts     programs and fsyncs of one pod and container
 # Not part of any check: figures are for people. A load average above LOAD (1.5) ends it: ratios would tell of other things.
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,13 +15,15 @@ here=$(cd "$(dirname "$0")" && pwd)
 node_enter "$0" "$@"
 # shellcheck source=tests/bench/peers.sh
 . "$here/peers.sh"
+# shellcheck source=tests/bench/streams.sh
+. "$here/streams.sh"
 set -euo pipefail
 CRUN=${CRUN:-/usr/bin/crun} rounds=15 load=1.5 csv=/dev/null
 while getopts r:l:o: o; do
 	case $o in r) rounds=$OPTARG ;; l) load=$OPTARG ;; o) csv=$OPTARG ;; *) exit 2 ;; esac
 done
 shift $((OPTIND - 1))
-[ $# -gt 0 ] || set -- rounds burst pods100 synth counts
+[ $# -gt 0 ] || set -- rounds burst pods100 synth streams counts
 NODE=$(mktemp -d /var/tmp/crio-bench.XXXXXX)
 stop() {
 	rm -rf /tmp/cri-bench-logs

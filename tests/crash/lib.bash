@@ -19,7 +19,7 @@ life_create() { C=$(create_ctr "$P" life main ".command=[\"sh\",\"-c\",\"trap \\
 life_start() { start_ctr "$C" || [ "$(ctr_field "$C" state)" = CONTAINER_RUNNING ]; }
 life_exec() { [ "$(exec_ctr "$C" hostname)" = life ]; }
 life_tick() { exec_ctr "$C" sh -c "echo said-$TICK >/proc/1/fd/1"; }
-life_slow_exec() { cri ExecSync "{\"container_id\":\"$C\",\"timeout\":1,\"cmd\":[\"sleep\",\"100\"]}" >/dev/null 2>&1 || [ $? = 4 ]; }
+life_slow_exec() { cri ExecSync "{\"container_id\":\"$C\",\"timeout\":1,\"cmd\":[\"sleep\",\"100\"]}" >/dev/null || [ $? = 4 ]; }
 life_update() { cri UpdateContainerResources "{\"container_id\":\"$C\",\"linux\":{\"cpu_shares\":512}}" >/dev/null; }
 # The log is moved away first, as by the kubelet: conmon begins the file anew, also when it is asked twice.
 life_reopen() {
