@@ -129,7 +129,7 @@ metric() {
 	cri ListPodSandboxMetrics '{}' | jq -r --arg c "$1" --arg n "$2" --arg l "${3:-}" '.pod_metrics[].container_metrics[]? | select(.container_id == $c) |
 		.metrics[] | select(.name == "container_" + $n and ($l == "" or any(.label_values[]; . == $l))) | .value.value // "0"'
 }
-metric_is() { [ "$(metric "$1" "$2")" "$3" "$4" ]; }
+metric_is() { test "$(metric "$1" "$2")" "$3" "$4"; } # metric_is NAME ID OPERATOR VALUE: as test has it
 
 @test "metrics: the descriptors are those of the groups that are asked for, and every value belongs to one" {
 	local p all g n
