@@ -215,7 +215,8 @@ static void read_huge(struct cgroup_reader *r, bool v2, struct cgroup_more *m)
 
 static int read_rows(struct cgroup_reader *r, bool v2, unsigned what, struct cgroup_stats *s, char *big, bool keep, crio_err *err)
 {
-	char small[BASIC_MAX];
+	char small[BASIC_MAX], *text = big ? big : small;
+	size_t room = big ? MORE_MAX : BASIC_MAX;
 	int64_t now = now_mono_ns();
 	bool look = now - r->looked > KEEP_NS;
 	uint32_t read = 0;
@@ -225,7 +226,7 @@ static int read_rows(struct cgroup_reader *r, bool v2, unsigned what, struct cgr
 	keep = keep && now - r->last < KEEP_NS;
 	r->last = now;
 	for (size_t i = 0; i < n; i++)
-		if ((rows[i].what & what) && read_row(r, v2, i, &rows[i], keep, look, big ? big : small, big ? MORE_MAX : BASIC_MAX, s))
+		if ((rows[i].what & what) && read_row(r, v2, i, &rows[i], keep, look, text, room, s))
 			read |= 1u << i;
 	if (!read)
 		return err_set(err, CRIO_E_NOT_FOUND, "no cgroup '%s'", r->path);
