@@ -78,6 +78,15 @@ void source_stop(struct source *s)
 	s->watch.fd = safe_close(s->watch.fd);
 }
 
+int source_take(struct source *s)
+{
+	int fd = s->watch.fd;
+	if (fd >= 0)
+		(void)pump_watch(s->pump, &s->watch, 0);
+	s->watch.fd = -1;
+	return fd;
+}
+
 /* ---- sinks ---- */
 
 static size_t waits(const struct sink *s)

@@ -29,6 +29,7 @@ void source_resume(struct source *s);
 /* Reads what is there, if the client keeps up. */
 void source_look(struct source *s);
 void source_stop(struct source *s); /* closes; nothing is called any more */
+int source_take(struct source *s);  /* likewise, but gives the descriptor back; -1: there is none any more */
 static inline bool source_is_on(const struct source *s) { return s->watch.fd >= 0; }
 
 /* ---- sinks: from the client to a container or port ---- */

@@ -47,6 +47,8 @@ struct stream_server {
 	struct stream streams; /* ring */
 	struct guest *guests;  /* connections that have not made their request */
 	unsigned n_guests;
+	struct farewell *farewells; /* connections to containers, about to be closed */
+	unsigned n_farewells;
 	int64_t complained_ns;
 	bool closing;
 	/* Shared. */
@@ -54,7 +56,7 @@ struct stream_server {
 	_Atomic uint64_t served;
 	pthread_mutex_t lock; /* guards quiet */
 	pthread_cond_t changed;
-	bool quiet; /* closing, and the last stream has gone */
+	bool quiet; /* closing, and the last stream and farewell have gone */
 	bool stuck;
 	struct pump_task stop_task;
 };
@@ -62,5 +64,7 @@ struct stream_server {
 /* A stream begins, and is over with all of its work. */
 void stream_add(struct stream_server *s, struct stream *x, void (*cut)(struct stream *x));
 void stream_del(struct stream_server *s, struct stream *x);
+/* When the server stops and nothing is left of its streams, who waits for that is told. */
+void server_look_quiet(struct stream_server *s);
 
 #endif

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 
+#include "core/stream/farewell.h"
 #include "core/stream/status.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
@@ -73,10 +74,11 @@ static void free_if_over(struct remote *r)
 	if (r->mux || r->jobs)
 		return;
 	pump_timer_off(r->s->pump, &r->timer);
+	if (r->attached >= 0)
+		farewell_begin(r->s, move_fd(r->attached));
 	for (int i = 0; i < 3; i++)
 		(void)safe_close(r->given[i]);
 	(void)safe_close(r->tty);
-	(void)safe_close(r->attached);
 	process_unref(r->process);
 	call_unref(r->call);
 	err_clear(&r->fault);
@@ -115,6 +117,8 @@ static void part_over(struct remote *r)
 {
 	r->mux = NULL;
 	pump_timer_off(r->s->pump, &r->timer);
+	if (r->out.packets && source_is_on(&r->out))
+		farewell_begin(r->s, source_take(&r->out));
 	source_stop(&r->out);
 	source_stop(&r->err);
 	sink_stop(&r->in);

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "core/conf/conf.h"
+#include "core/stream/farewell.h"
 #include "core/stream/guest.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
@@ -42,8 +43,10 @@ void stream_add(struct stream_server *s, struct stream *x, void (*cut)(struct st
 	s->served++;
 }
 
-static void say_quiet(struct stream_server *s)
+void server_look_quiet(struct stream_server *s)
 {
+	if (!s->closing || s->n_streams || s->n_farewells)
+		return;
 	cleanup_unlock pthread_mutex_t *l = lock(&s->lock);
 	s->quiet = true;
 	(void)pthread_cond_broadcast(&s->changed);
@@ -53,8 +56,8 @@ void stream_del(struct stream_server *s, struct stream *x)
 {
 	x->prev->next = x->next;
 	x->next->prev = x->prev;
-	if (--s->n_streams == 0 && s->closing)
-		say_quiet(s);
+	s->n_streams--;
+	server_look_quiet(s);
 }
 
 /* ---- URLs ---- */
@@ -293,8 +296,8 @@ static void stop_task(void *arg)
 		x->cut(x);
 	}
 	conns_abort(&s->place); /* those whose streams have finished, and that are only to be closed */
-	if (!s->n_streams)
-		say_quiet(s);
+	farewells_hurry(s);
+	server_look_quiet(s);
 }
 
 unsigned stream_server_stop(struct stream_server *s, uint32_t timeout_ms)
