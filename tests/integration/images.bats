@@ -254,9 +254,9 @@ asked() { grep -cE "$1" "$TOKLOG" || true; }
 
 # What find and du see of the images: trees of layers that are no container's, and the metadata. "BYTES INODES"
 on_disk() {
-	{ jq -r '.[]|select(."diff-digest")|.id' "$NODE/root/overlay-layers/layers.json" | sed "s|.*|$NODE/root/overlay/&/diff|"
-	  echo "$NODE/root/overlay-layers"; echo "$NODE/root/overlay-images"; } |
-		xargs -I{} find {} -mindepth 1 -printf '%D:%i %b\n' | sort -u | awk '{b += $2; n++} END {print b * 512, n}'
+	{ jq -r '.[]|select(."diff-digest")|.id' "$NODE/root/overlay-layers/layers.json" | xargs -I{} find "$NODE/root/overlay/{}/diff" -printf '%D:%i %b\n'
+	  find "$NODE/root/overlay-layers" "$NODE/root/overlay-images" -mindepth 1 -printf '%D:%i %b\n'; } |
+		sort -u | awk '{b += $2; n++} END {print b * 512, n}'
 }
 told() { cri ImageFsInfo '{}' | jq -r '.image_filesystems[0]|"\(.used_bytes.value) \(.inodes_used.value)"'; }
 @test "the figures of the image file system are what find and du say" {
