@@ -184,7 +184,9 @@ state_file() { echo "$NODE/root/overlay-containers/$1/userdata/state.json"; }
 	if grep -q __tsan_init "$CRIO"; then skip "a thread of the sanitizer's is there before main, and the kernel refuses"; fi
 	local ours theirs
 	mkdir -p "$NODE/kubens"; touch "$NODE/kubens/mnt" "$NODE/kubens/net" "$NODE/kubens/file"; mkfifo "$NODE/kubens/fifo"
-	unshare --mount="$NODE/kubens/mnt" --propagation unchanged true; unshare --net="$NODE/kubens/net" true
+	# The kernel takes numbers of namespaces from each CPU's own store, and lets only a higher one be bound in a lower one.
+	local cpu; for ((cpu = 0; cpu < $(nproc --all); cpu++)); do ! taskset -c "$cpu" unshare --mount="$NODE/kubens/mnt" --propagation unchanged true || break; done
+	unshare --net="$NODE/kubens/net" true
 	ours=$(readlink /proc/self/ns/mnt); theirs=$(nsenter --mount="$NODE/kubens/mnt" readlink /proc/self/ns/mnt); [ "$ours" != "$theirs" ]
 	is_in() { crio_pid; [ "$(readlink "/proc/$CRIO_PID/ns/mnt")" = "$1" ]; }
 	down15; KUBENSMNT=$NODE/kubens/mnt up
