@@ -69,7 +69,7 @@ pod_conf() { # pod_conf NAME
 up() { # up CLIENT NAME: pod id and container id
 	local pc pod ctr; pc=$(pod_conf "$2")
 	pod=$("$1" -r pod_sandbox_id RunPodSandbox "{\"config\":$pc}")
-	ctr=$("$1" -r container_id CreateContainer "{\"pod_sandbox_id\":\"$pod\",\"config\":{\"metadata\":{\"name\":\"c\"},\"image\":{\"image\":\"$REGISTRY/busybox:1\"},\"command\":[\"sleep\",\"1000\"],\"log_path\":\"c.log\",\"linux\":{\"security_context\":{\"namespace_options\":{\"pid\":1}}}},\"sandbox_config\":$pc}")
+	ctr=$("$1" -r container_id CreateContainer "{\"pod_sandbox_id\":\"$pod\",\"config\":{\"metadata\":{\"name\":\"c\"},\"image\":{\"image\":\"$REGISTRY/busybox:1\",\"user_specified_image\":\"$REGISTRY/busybox:1\"},\"command\":[\"sleep\",\"1000\"],\"log_path\":\"c.log\",\"linux\":{\"security_context\":{\"namespace_options\":{\"pid\":1}}}},\"sandbox_config\":$pc}")
 	"$1" StartContainer "{\"container_id\":\"$ctr\"}" >/dev/null
 	echo "$pod $ctr"
 }

@@ -107,7 +107,7 @@ char *side_create(struct side *s, struct pod_conf *pc, char *pod, const char *na
 
 	(void)snprintf(log, sizeof(log), "%s.log", name);
 	meta.name = (char *)name;
-	image.image = (char *)s->image;
+	image.image = image.user_specified_image = (char *)s->image; /* CRI-O wants both */
 	sec.namespace_options = &pc->ns;
 	lin.security_context = &sec;
 	conf.metadata = &meta;
