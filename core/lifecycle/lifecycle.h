@@ -149,8 +149,8 @@ int process_fd(const struct process *p);
 int process_end(struct process *p, crio_call *call, int32_t *ret_code, char **ret_why, crio_err *err);
 /* PRECONDITION without a terminal. Waits for the process to be there, a second at most. */
 int process_resize(struct process *p, crio_call *call, uint16_t width, uint16_t height, crio_err *err);
-/* Kills it and all of its session, and sees that it is reaped. Goes on when `like` (whose name it gets; may be NULL) is over. A second
- * or so. Not after process_end(). */
+/* Kills it and all of its session, and sees that it is reaped. Goes on when `like`, whose name it gets, is over, and takes two seconds at
+ * most; without one (NULL) it has more patience with a runtime that is still making the process. Not after process_end(). */
 void process_abandon(struct process *p, crio_call *like);
 struct process *process_ref(struct process *p);
 void process_unref(struct process *p);

@@ -11,7 +11,9 @@
 #include "core/util/log.h"
 
 #define CONFIG_MAX (4u << 20)
-#define KILL_NS (10 * SEC)
+#define KILL_NS (2 * SEC) /* with a caller who waits for it */
+#define KILL_LATER_NS (20 * SEC) /* nobody does: a runtime that is slow gets half of it to say what it has started */
+#define COLLECT_NS (10 * SEC)
 
 struct process {
 	_Atomic int refs;
@@ -99,9 +101,9 @@ static int waiter_start(struct container *c, crio_call *call, const char *exec_i
 	return 0;
 }
 
-static void kill_exec(struct container *c, crio_call *like, const char *exec_id)
+static void kill_exec(struct container *c, crio_call *like, const char *exec_id, int64_t ns)
 {
-	cleanup_call crio_call *call = like ? call_detached(like, KILL_NS) : call_new("EndExec", now_mono_ns() + KILL_NS);
+	cleanup_call crio_call *call = like ? call_detached(like, ns) : call_new("EndExec", now_mono_ns() + ns);
 	if (!call)
 		return;
 	cleanup_err crio_err why = ERR_INIT;
@@ -166,7 +168,7 @@ void container_end_execs(struct container *c, crio_call *like)
 	(void)pthread_mutex_unlock(&c->lock);
 	for (size_t i = 0; i < ids.n; i++) {
 		log_debug("End exec %s: container %s has ended", ids.v[i], c->id);
-		kill_exec(c, like, ids.v[i]);
+		kill_exec(c, like, ids.v[i], KILL_NS);
 	}
 }
 
@@ -223,7 +225,7 @@ static int adopt(struct process *p, crio_call *call, const struct crio_runtime_e
 	if (r < 0 && p->exec_id)
 		process_abandon(p, call);
 	else if (r < 0)
-		kill_exec(p->c, call, out->exec_id);
+		kill_exec(p->c, call, out->exec_id, KILL_NS);
 	return r;
 }
 
@@ -290,7 +292,7 @@ int process_end(struct process *p, crio_call *call, int32_t *ret_code, char **re
 	struct waiter *w = p->waiter;
 	if (!w) {
 		/* The caller may be at its end: the process is reaped all the same. */
-		cleanup_call crio_call *own = call_detached(call, KILL_NS);
+		cleanup_call crio_call *own = call_detached(call, COLLECT_NS);
 		return own ? collect(p->c, own, p->exec_id, ret_code, ret_why, err) : err_nomem(err);
 	}
 	if (!atomic_load(&w->done))
@@ -311,7 +313,7 @@ int process_resize(struct process *p, crio_call *call, uint16_t width, uint16_t 
 
 void process_abandon(struct process *p, crio_call *like)
 {
-	kill_exec(p->c, like, p->exec_id);
+	kill_exec(p->c, like, p->exec_id, like ? KILL_NS : KILL_LATER_NS);
 	if (p->waiter)
 		return; /* which reaps it */
 	struct waiter *w = NULL;

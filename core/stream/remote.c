@@ -128,7 +128,7 @@ static void part_over(struct remote *r)
 	/* While it is started or fetched, that job's end sees to it. */
 	if (r->state == RUNNING && r->process) {
 		r->state = ENDED;
-		start_job(r, &r->end_job, WORK_TEARDOWN, abandon_work, abandon_after);
+		start_job(r, &r->end_job, WORK_EXEC, abandon_work, abandon_after); /* never before the stop of a container */
 	}
 	free_if_over(r);
 }

@@ -336,8 +336,8 @@ except OSError: print('HTTP/1.1 431 (reset)')"); [[ $got == "HTTP/1.1 431 "* ]] 
 	round "$n"
 	node_wait 20 bash -c "! pgrep -f '^(sleep 6666|yes 9191)'"
 	same() { [ "$(fds)" -le $((${was% *} + 2)) ]; }; node_wait 20 same || { echo "descriptors: $was, now $(fds)"; ls -l "/proc/$CRIO_PID/fd"; false; }
-	# Workers stay a minute: not more of them than streams at once need.
-	[ "$(threads)" -le $((t + 24)) ]
+	# Workers stay a minute, and many broken off at once need many; then they go.
+	few() { [ "$(threads)" -le $((t + 24)) ]; }; node_wait 100 few
 	[ $(($(rss_mb) - ${was#* })) -le 8 ]
 	[ "$(x "$SPDY" oe echo fine)" = fine ]
 }

@@ -17,7 +17,7 @@
 #include "oci.h"
 
 #define PROCESS_JSON_MAX (4u << 20)
-#define PIDFILE_NS NSEC_PER_SEC /* how long a resize or kill waits for the process to be there */
+#define PIDFILE_NS NSEC_PER_SEC /* how long a resize waits for the process to be there */
 #define EXECS_MAX 1024		/* of an instance, unwaited */
 
 struct exec {
@@ -353,7 +353,6 @@ int exec_kill(void *self, crio_call *call, const struct crio_runtime_exec_ref *a
 	int sig = args->signal ? args->signal : SIGKILL;
 	pid_t pid;
 
-	(void)call;
 	(void)out;
 	if (!e)
 		return 0;
@@ -361,10 +360,12 @@ int exec_kill(void *self, crio_call *call, const struct crio_runtime_exec_ref *a
 		exec_put(o, e);
 		return o->host->fail(err, CRIO_E_INVALID, "exec_kill: bad signal %d", sig);
 	}
-	/* A runtime that is killed while it makes the process leaves one that nobody knows: it gets the time to say which it is. */
+	/* A runtime that is killed while it makes the process leaves one that nobody knows: half of the time that there is, it has to
+	 * say which it is. */
 	pid = exec_pid(e);
-	for (int64_t end = mono_ns() + PIDFILE_NS; sig == SIGKILL && !pid && mono_ns() < end; pid = exec_pid(e)) {
-		if (fd_wait(e->pidfd, POLLIN, 5 * NSEC_PER_MSEC))
+	for (int64_t now = mono_ns(), end = now + (o->host->deadline_ns(call) - now) / 2, step = 5 * NSEC_PER_MSEC;
+	     sig == SIGKILL && !pid && mono_ns() < end; pid = exec_pid(e), step += step / 4) {
+		if (fd_wait(e->pidfd, POLLIN, step))
 			break;
 	}
 	/* While the runtime waits for its process, the pid is that process's. */
