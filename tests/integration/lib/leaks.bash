@@ -40,7 +40,8 @@ leaks_more_fds() {
 leaks_more_threads() { local n; n=$(ls "/proc/$1/task" | wc -l); [ "$n" -le $(($(cat "$NODE/leaks.threads") + ${LEAKS_THREADS:-80})) ] || echo "threads: $n"; }
 leaks_found() { # prints what is left
 	local pid; pid=$(cat "$NODE/crio.pid" 2>/dev/null || true)
-	diff "$NODE/leaks.base" <(leaks_state) | grep -E '^[<>]' || true
+	# A mount of somebody else on this machine goes when he removes its directory.
+	diff "$NODE/leaks.base" <(leaks_state) | grep -E '^[<>]' | awk -v node="$NODE/" '!($1 == "<" && $2 ~ /^\// && index($2, node) != 1 && $2 !~ /^(\/var)?\/run\//)' || true
 	[ -z "$pid" ] || ! crio_alive "$pid" || { leaks_more_fds "$pid"; leaks_more_threads "$pid"; }
 }
 leaks_none() { [ -z "$(leaks_found)" ]; }
