@@ -245,6 +245,24 @@ static int check_runtime_strings(struct loader *l, crio_err *err)
 	return 0;
 }
 
+/* A file that is missing does not stop a node from being upgraded: the built-in profile is stricter than none. */
+static int check_profile(struct loader *l, crio_err *err)
+{
+	struct conf_runtime_section *s = &l->c->runtime;
+	cleanup_err crio_err why = ERR_INIT;
+	int r;
+
+	if ((l->args->flags & CONF_NO_CHECKS) || !*s->seccomp_profile || !strcmp(s->seccomp_profile, "unconfined"))
+		return 0;
+	r = conf_check_seccomp(s->seccomp_profile, &why);
+	if (r == CRIO_E_NOT_FOUND) {
+		if (!l->quiet)
+			log_info("Seccomp profile does not exist on disk, fallback to internal default profile");
+		return set(&s->seccomp_profile, "") < 0 ? err_nomem(err) : 0;
+	}
+	return r < 0 ? loader_fail(l, "crio.runtime.seccomp_profile", err, "unable to load seccomp profile: %s", err_text(&why)) : 0;
+}
+
 static int check_runtime(struct loader *l, crio_err *err)
 {
 	struct conf_runtime_section *s = &l->c->runtime;
@@ -261,7 +279,7 @@ static int check_runtime(struct loader *l, crio_err *err)
 		return err_nomem(err);
 	if ((r = check_ulimits(l, err)) < 0 || (r = check_devices(l, err)) < 0 || (r = check_timezone(l, err)) < 0 ||
 	    (r = check_sysctls(l, err)) < 0 || (r = check_capabilities(l, err)) < 0 || (r = check_filter(l, err)) < 0 ||
-	    (r = check_runtime_strings(l, err)) < 0 || (r = conf_check_workloads(l, err)) < 0)
+	    (r = check_runtime_strings(l, err)) < 0 || (r = check_profile(l, err)) < 0 || (r = conf_check_workloads(l, err)) < 0)
 		return r;
 	return conf_check_runtimes(l, err);
 }

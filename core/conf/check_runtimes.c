@@ -179,8 +179,8 @@ static int check_machine(const struct conf *c, struct conf_runtime *h, crio_err 
 		r = check_exists(h->runtime_config_path, "runtime_config_path", err);
 	if (r >= 0)
 		r = check_monitor(c, h, err);
-	if (r >= 0 && *h->seccomp_profile)
-		r = check_exists(h->seccomp_profile, "seccomp_profile", err);
+	if (r >= 0 && *h->seccomp_profile && (r = conf_check_seccomp(h->seccomp_profile, err)) < 0)
+		return err_wrap(err, "unable to load runtime handler seccomp profile");
 	if (r >= 0 && !*h->runtime_root && h->runtime_type != CONF_RUNTIME_VM)
 		r = set(&h->runtime_root, CONF_DEFAULT_RUNTIME_ROOT) < 0 ? err_nomem(err) : 0;
 	return r;

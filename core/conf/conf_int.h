@@ -43,6 +43,8 @@ int storageconf_load(struct conf *c, const struct conf_args *args, crio_err *err
 int conf_check(struct loader *l, crio_err *err);
 int conf_check_runtimes(struct loader *l, crio_err *err);
 int conf_check_workloads(struct loader *l, crio_err *err);
+/* NOT_FOUND: no such file; INVALID, CORRUPT: no profile. */
+int conf_check_seccomp(const char *path, crio_err *err);
 
 /* Absolute path of an executable in PATH; NULL: not there, or no memory. The caller's. */
 char *conf_find_program(const char *name);

@@ -72,12 +72,6 @@ static bool known_arch(const char *s)
 	return false;
 }
 
-/* A syscall that some architecture of libseccomp has. */
-static bool known_syscall(const char *name)
-{
-	return seccomp_syscall_resolve_name(name) != __NR_SCMP_ERROR;
-}
-
 /* ---- checking a file ---- */
 
 static int check_args(const struct json_object *row, crio_err *err)
@@ -350,6 +344,7 @@ static bool row_applies(const struct json_object *row, const struct conv *c)
 	return true;
 }
 
+/* Also those that libseccomp does not know, as upstream has it: a newer runtime may, and one that does not passes over them. */
 static struct json_object *row_names(const struct json_object *row)
 {
 	cleanup_json struct json_object *out = json_object_new_array();
@@ -359,14 +354,10 @@ static struct json_object *row_names(const struct json_object *row)
 	for (size_t i = 0; out && names && i < json_object_array_length(names); i++) {
 		const char *s = json_object_get_string(json_object_array_get_idx(names, i));
 
-		if (!known_syscall(s)) {
-			log_trace("seccomp: libseccomp does not know '%s': left out", s);
-			continue;
-		}
 		if (json_push_str(out, s) < 0)
 			return NULL;
 	}
-	if (out && *one && known_syscall(one) && json_push_str(out, one) < 0)
+	if (out && *one && json_push_str(out, one) < 0)
 		return NULL;
 	return move_ptr(out);
 }

@@ -204,3 +204,23 @@ now_ms() { date +%s%3N; }
 	echo THAWED >/sys/fs/cgroup/freezer/pod_p1/freezer.state
 	wait_exit "$c"; [ "$(ctr_field "$c" exit_code)" = 137 ]
 }
+
+@test "seccomp: a handler's profile, names that no library knows, a file that is none" {
+	jq '.syscalls[0].names += ["no_such_call"]' "$BATS_TEST_DIRNAME/../../etc/seccomp.json" >"$NODE/profile.json"
+	printf '[crio.runtime.runtimes.strict]\nruntime_plugin = "crun"\nruntime_path = "/usr/bin/crun"\nruntime_root = "%s/run/crun"\nseccomp_profile = "%s/profile.json"\n' "$NODE" "$NODE" >"$NODE/etc/conf.d/60-seccomp.conf"
+	crio_stop; crio_start
+	profile='.linux.security_context.seccomp={profile_type:0}'
+	p=$(run_pod sec "$profile" strict); a=$(run_ctr "$p" sec a "$profile"); q=$(run_pod sec2 "$profile"); b=$(run_ctr "$q" sec2 b "$profile")
+	has() { cri ContainerStatus "{\"container_id\":\"$1\",\"verbose\":true}" | jq -r '.info.info|fromjson|.runtimeSpec.linux.seccomp|tostring' | grep -c no_such_call; }
+	[ "$(has "$a")" = 1 ]; [ "$(has "$b" || true)" = 0 ]
+	[ "$(exec_ctr "$a" grep -c Seccomp:.2 /proc/self/status)" = 1 ]
+	remove_all_pods; crio_stop
+	# A handler whose profile is none is left out with a warning; without a file the node's own falls back to the built-in one.
+	echo '{{}}' >"$NODE/profile.json"; printf '[crio.runtime]\nseccomp_profile = "/not-exist"\n' >"$NODE/etc/conf.d/61-seccomp.conf"
+	crio_start; log_has 'decoding seccomp profile failed'; log_has 'Seccomp profile does not exist on disk'
+	fails NotFound strict RunPodSandbox "{\"config\":$(pod_json sec3),\"runtime_handler\":\"strict\"}"
+	crio_stop; printf '[crio.runtime]\nseccomp_profile = "%s"\n' "$NODE/profile.json" >"$NODE/etc/conf.d/61-seccomp.conf"
+	if crio_cmd >"$NODE/out" 2>&1; then false; fi
+	cat "$NODE/out"; grep -q '61-seccomp.conf:2: crio.runtime.seccomp_profile: unable to load seccomp profile: decoding seccomp profile failed' "$NODE/out"
+	rm "$NODE"/etc/conf.d/6?-seccomp.conf "$NODE/profile.json" "$NODE/out"; crio_start
+}
