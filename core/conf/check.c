@@ -8,6 +8,7 @@
 
 #include "core/conf/conf_int.h"
 #include "core/util/fs.h"
+#include "core/util/idmap.h"
 
 #define LOG_SIZE_MIN 8192
 #define STOP_TIMEOUT_MIN 30
@@ -172,24 +173,22 @@ static int check_capabilities(struct loader *l, crio_err *err)
 }
 
 /* "container:host:size,..." */
-static bool mappings_valid(const char *s)
+static int check_mappings(struct loader *l, const char *key, const char *text, const char *what, crio_err *err)
 {
-	cleanup_strv struct strv all = STRV_INIT;
+	cleanup_id_maps struct id_maps m = {0};
+	cleanup_err crio_err why = ERR_INIT;
+	int r;
 
-	if (!*s)
-		return true;
-	if (str_split(s, ',', &all) < 0)
-		return false;
-	for (size_t i = 0; i < all.n; i++) {
-		cleanup_strv struct strv p = STRV_INIT;
-		int64_t v;
-		if (str_split(all.v[i], ':', &p) < 0 || p.n != 3)
-			return false;
-		for (size_t j = 0; j < p.n; j++)
-			if (!str_to_i64(p.v[j], j == 2 ? 1 : 0, UINT32_MAX, &v))
-				return false;
-	}
-	return true;
+	if (!*text)
+		return 0;
+	r = id_map_parse(text, what, &m.uids, &why);
+	if (!r)
+		r = id_map_check(&m.uids, what, -1, &why);
+	if (!r && id_to_host(&m.uids, 0) == IDMAP_NONE)
+		r = err_set(&why, CRIO_E_INVALID, "container id 0 is not mapped");
+	if (r < 0)
+		return loader_fail(l, key, err, "\"%.100s\" is not container:host:size,...: %s", text, err_text(&why));
+	return 0;
 }
 
 static int check_timezone(struct loader *l, crio_err *err)
@@ -235,10 +234,13 @@ static int check_runtime_strings(struct loader *l, crio_err *err)
 				   s->infra_ctr_cpuset);
 	if (!cpulist_valid(s->shared_cpuset))
 		return loader_fail(l, "crio.runtime.shared_cpuset", err, "\"%.100s\" is not a CPU list such as 0-3,7", s->shared_cpuset);
-	if (!mappings_valid(s->uid_mappings))
-		return loader_fail(l, "crio.runtime.uid_mappings", err, "\"%.100s\" is not container:host:size,...", s->uid_mappings);
-	if (!mappings_valid(s->gid_mappings))
-		return loader_fail(l, "crio.runtime.gid_mappings", err, "\"%.100s\" is not container:host:size,...", s->gid_mappings);
+	int r = check_mappings(l, "crio.runtime.uid_mappings", s->uid_mappings, "UID", err);
+	if (!r)
+		r = check_mappings(l, "crio.runtime.gid_mappings", s->gid_mappings, "GID", err);
+	if (r < 0)
+		return r;
+	if (!*s->uid_mappings != !*s->gid_mappings && !l->quiet)
+		log_warn("uid_mappings and gid_mappings act only together");
 	for (size_t i = 0; i < s->default_env.n; i++)
 		if (!strchr(s->default_env.v[i], '=') || *s->default_env.v[i] == '=')
 			return loader_fail(l, "crio.runtime.default_env", err, "\"%.100s\" is not NAME=value", s->default_env.v[i]);

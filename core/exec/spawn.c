@@ -58,7 +58,7 @@ static int open_cgroups(const struct spawn *s, int *fds, size_t *n, crio_err *er
 	return 0;
 }
 
-static int clone_child(struct child *c, struct proc *ret, crio_err *err)
+int spawn_child_clone(int (*fn)(void *), void *arg, int flags, int *ret_slot, crio_err *err)
 {
 	/* The mapping has a guard page below: the stack grows down towards it. */
 	char *stack = mmap(NULL, CHILD_STACK + 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
@@ -72,8 +72,7 @@ static int clone_child(struct child *c, struct proc *ret, crio_err *err)
 	sigset_t all, old;
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	int pidfd = -1;
-	int pid = clone(spawn_child_main, stack + 4096 + CHILD_STACK, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, c, &pidfd);
+	int pid = clone(fn, stack + 4096 + CHILD_STACK, flags, arg, ret_slot);
 	int saved = errno;
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 #ifdef __SANITIZE_ADDRESS__
@@ -81,8 +80,15 @@ static int clone_child(struct child *c, struct proc *ret, crio_err *err)
 	ASAN_UNPOISON_MEMORY_REGION(stack + 4096, CHILD_STACK);
 #endif
 	(void)munmap(stack, CHILD_STACK + 4096);
+	return pid < 0 ? err_errno(err, saved, "clone") : pid;
+}
+
+static int clone_child(struct child *c, struct proc *ret, crio_err *err)
+{
+	int pidfd = -1;
+	int pid = spawn_child_clone(spawn_child_main, c, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &pidfd, err);
 	if (pid < 0)
-		return err_errno(err, saved, "run %s: clone", c->s->path);
+		return err_wrap(err, "run %s", c->s->path);
 	atomic_fetch_add(&started, 1);
 	if (c->failed) {
 		siginfo_t si;

@@ -18,6 +18,11 @@ struct child {
 	int failed_errno;
 };
 
+/* clone(2) of a child that shares our memory (flags: CLONE_VM and CLONE_VFORK among them) on a stack of its own, with all signals
+ * blocked; the calling thread stands still until it ends or executes. ret_slot: what CLONE_PIDFD or CLONE_PARENT_SETTID fill.
+ * Returns the pid, or a code. */
+int spawn_child_clone(int (*fn)(void *), void *arg, int flags, int *ret_slot, crio_err *err);
+
 /* The child's main: async-signal-safe only, on a stack of its own, memory shared with the parent. Never returns to it. */
 int spawn_child_main(void *arg);
 

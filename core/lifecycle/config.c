@@ -77,44 +77,18 @@ fail:
 	return CRIO_E_NOMEM;
 }
 
-static void userns_release(struct userns_options *u)
-{
-	free(u->uids);
-	free(u->gids);
-	*u = (struct userns_options){0};
-}
-
-static int copy_mappings(struct id_mapping **dst, size_t *n_dst, const struct id_mapping *src, size_t n)
-{
-	*dst = NULL;
-	*n_dst = 0;
-	if (!n)
-		return 0;
-	*dst = calloc(n, sizeof(**dst));
-	if (!*dst)
-		return CRIO_E_NOMEM;
-	for (size_t i = 0; i < n; i++)
-		(*dst)[i] = src[i];
-	*n_dst = n;
-	return 0;
-}
-
 int namespace_options_copy(struct namespace_options *dst, const struct namespace_options *src)
 {
 	struct namespace_options n = *src;
 
 	n.target_id = NULL;
-	n.userns.uids = n.userns.gids = NULL;
-	n.userns.n_uids = n.userns.n_gids = 0;
-	if (config_set_str(&n.target_id, src->target_id) < 0 ||
-	    copy_mappings(&n.userns.uids, &n.userns.n_uids, src->userns.uids, src->userns.n_uids) < 0 ||
-	    copy_mappings(&n.userns.gids, &n.userns.n_gids, src->userns.gids, src->userns.n_gids) < 0) {
+	n.userns.maps = (struct id_maps){0};
+	if (config_set_str(&n.target_id, src->target_id) < 0 || id_maps_copy(&n.userns.maps, &src->userns.maps) < 0) {
 		free(n.target_id);
-		userns_release(&n.userns);
 		return CRIO_E_NOMEM;
 	}
 	free(dst->target_id);
-	userns_release(&dst->userns);
+	id_maps_release(&dst->userns.maps);
 	*dst = n;
 	return 0;
 }
@@ -132,7 +106,7 @@ int security_context_init(struct security_context *s)
 void security_context_release(struct security_context *s)
 {
 	free(s->ns.target_id);
-	userns_release(&s->ns.userns);
+	id_maps_release(&s->ns.userns.maps);
 	free(s->selinux.user);
 	free(s->selinux.role);
 	free(s->selinux.type);
@@ -163,8 +137,7 @@ static void mount_config_release(struct mount_config *m)
 	free(m->host_path);
 	free(m->image);
 	free(m->image_sub_path);
-	free(m->uids);
-	free(m->gids);
+	id_maps_release(&m->maps);
 }
 
 int pod_config_init(struct pod_config *c)

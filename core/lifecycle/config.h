@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/util/idmap.h"
 #include "core/util/str.h"
 
 enum ns_mode { NS_POD = 0, NS_CONTAINER = 1, NS_NODE = 2, NS_TARGET = 3 }; /* numbers of the CRI */
@@ -20,14 +21,10 @@ struct security_profile {
 	char *localhost_ref;
 };
 
-struct id_mapping {
-	uint32_t host_id, container_id, length;
-};
 struct userns_options {
 	bool set;
 	enum ns_mode mode;
-	struct id_mapping *uids, *gids;
-	size_t n_uids, n_gids;
+	struct id_maps maps;
 };
 
 struct namespace_options {
@@ -121,8 +118,7 @@ struct mount_config {
 	enum mount_propagation propagation;
 	char *image;          /* image volume: the image's reference; "" for a bind mount */
 	char *image_sub_path;
-	struct id_mapping *uids, *gids;
-	size_t n_uids, n_gids;
+	struct id_maps maps;  /* the files' owners are shown mapped; without any: as they are */
 };
 struct device_config {
 	char *container_path, *host_path, *permissions;

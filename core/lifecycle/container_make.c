@@ -6,6 +6,7 @@
 #include "core/lifecycle/features.h"
 #include "core/lifecycle/hooks.h"
 #include "core/lifecycle/inner.h"
+#include "core/lifecycle/userns.h"
 #include "core/util/failpoint.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
@@ -18,7 +19,8 @@ int container_mount(struct container *c, crio_call *call, crio_err *err)
 		return r;
 	free(c->rootfs);
 	c->rootfs = move_ptr(path);
-	return 0;
+	r = userns_reach(&c->pod->maps, c->rootfs, err);
+	return r < 0 ? r : userns_reach(&c->pod->maps, c->run_dir, err);
 }
 
 /* ---- the runtime's create ---- */
@@ -117,11 +119,13 @@ static int pid_namespace(struct container *c, char **ret, crio_err *err)
 
 static int make_spec(struct container *c, crio_call *call, const struct image *im, struct json_object **ret, crio_err *err)
 {
-	cleanup_close int rootfs = open(c->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (rootfs < 0)
-		return err_errno(err, errno, "open %s", c->rootfs);
+	cleanup_close int rootfs = -1;
+	bool host_ids = true;
+	int r = store_root_open(c->pod->store, call, c->id, c->rootfs, &rootfs, &host_ids, err);
+	if (r < 0)
+		return r;
 	cleanup_free char *pidns = NULL, *env = path_fmt("%s/.containerenv", c->pod->run_dir);
-	int r = env ? pid_namespace(c, &pidns, err) : err_nomem(err);
+	r = env ? pid_namespace(c, &pidns, err) : err_nomem(err);
 	if (r < 0)
 		return r;
 	struct spec_args a;
@@ -132,6 +136,7 @@ static int make_spec(struct container *c, crio_call *call, const struct image *i
 	a.name = c->name;
 	a.created_ns = c->created_ns;
 	a.rootfs_fd = rootfs;
+	a.rootfs_container_ids = !host_ids;
 	a.rootfs_path = c->rootfs;
 	a.run_dir = c->run_dir;
 	a.pidns = pidns;
@@ -144,7 +149,7 @@ static int make_spec(struct container *c, crio_call *call, const struct image *i
 	for (size_t i = 0; i < c->config.n_mounts; i++) {
 		const struct mount_config *m = &c->config.mounts[i];
 		images[i] = *m->image ? m->host_path : "";
-		ask = ask || m->recursive_read_only || m->n_uids || m->n_gids;
+		ask = ask || m->recursive_read_only || id_maps_set(&m->maps);
 	}
 	a.image_mounts = images;
 	struct runtime_features f = { 0 };
@@ -245,7 +250,8 @@ static int make_record(struct container *c, crio_call *call, const struct image 
 					  .names = { names, 1 },
 					  .image = im->id,
 					  .layer = layer,
-					  .metadata = metadata };
+					  .metadata = metadata,
+					  .maps = &p->maps };
 	r = store_container_create(p->store, call, &a, NULL, err);
 	if (r < 0)
 		return r;

@@ -18,6 +18,8 @@
 
 struct copy {
 	size_t files;
+	uid_t uid; /* who gets it */
+	gid_t gid;
 };
 
 static int copy_tree(struct copy *k, const char *from, const char *to, int depth, crio_err *err);
@@ -61,17 +63,20 @@ static int copy_tree(struct copy *k, const char *from, const char *to, int depth
 		return errno == ENOENT ? 0 : err_errno(err, errno, "look at %s", from);
 	if (++k->files > FILES_MAX)
 		return err_set(err, CRIO_E_EXHAUSTED, "more than %d files", FILES_MAX);
-	if (S_ISDIR(st.st_mode))
-		return copy_dir(k, from, to, st.st_mode, depth, err);
-	return S_ISREG(st.st_mode) ? copy_file(from, to, st.st_mode, err) : 0;
+	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+		return 0;
+	int r = S_ISDIR(st.st_mode) ? copy_dir(k, from, to, st.st_mode, depth, err) : copy_file(from, to, st.st_mode, err);
+	if (r == 0 && (k->uid || k->gid) && lchown(to, k->uid, k->gid) < 0)
+		return err_errno(err, errno, "give %s to root of the user namespace", to);
+	return r;
 }
 
 /* "host:container" or a path that is both. */
-static int one_line(char *line, size_t i, const char *run_dir, struct kvs *ret, crio_err *err)
+static int one_line(char *line, size_t i, const char *run_dir, uid_t uid, gid_t gid, struct kvs *ret, crio_err *err)
 {
 	char *colon = strchr(line, ':');
 	const char *dest = line;
-	struct copy k = { 0 };
+	struct copy k = { .uid = uid, .gid = gid };
 	struct stat st;
 	if (colon) {
 		*colon = '\0';
@@ -97,7 +102,7 @@ static int one_line(char *line, size_t i, const char *run_dir, struct kvs *ret, 
 	return r;
 }
 
-int default_mounts(const char *conf, const char *run_dir, struct kvs *ret, crio_err *err)
+int default_mounts(const char *conf, const char *run_dir, uid_t uid, gid_t gid, struct kvs *ret, crio_err *err)
 {
 	static const char *const places[] = { "/etc/containers/mounts.conf", "/usr/share/containers/mounts.conf" };
 	cleanup_free char *text = NULL;
@@ -117,7 +122,7 @@ int default_mounts(const char *conf, const char *run_dir, struct kvs *ret, crio_
 		cleanup_err crio_err why = ERR_INIT;
 		s[strcspn(s, "\r")] = '\0';
 		/* A line that does not work costs what it names, not the container. */
-		r = *s == '/' ? one_line(s, i, run_dir, ret, &why) : 0;
+		r = *s == '/' ? one_line(s, i, run_dir, uid, gid, ret, &why) : 0;
 		if (r == CRIO_E_NOMEM)
 			return err_move(err, &why);
 		if (r < 0)

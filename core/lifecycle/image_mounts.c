@@ -101,7 +101,7 @@ static int mount_one(struct container *c, crio_call *call, size_t i, crio_err *e
 		return err_nomem(err);
 	r = fs_mkdir_p(path, 0700, err);
 	if (r == 0)
-		r = store_layer_mount_at(c->pod->store, call, layer, "", path, err);
+		r = store_layer_mount_at(c->pod->store, call, layer, "", &c->pod->maps, path, err);
 	if (r == 0)
 		r = sub_path(m, path, &source, err);
 	if (r == 0)

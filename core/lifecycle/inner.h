@@ -100,6 +100,8 @@ struct lifecycle {
 	struct leftover *leftovers; /* guarded by lock, as its timer */
 	int leftover_timer;
 	struct layer_meter *meter; /* fixed; layer_meter.c */
+	pthread_mutex_t userns_lock; /* before none; held over memory alone. Guards: */
+	struct userns_claim *userns_claims; /* userns.c */
 	struct stats_keep host_net; /* interfaces of the host, which pods with its network share */
 	bool stopping;            /* guarded by lock */
 };
@@ -123,7 +125,8 @@ struct pod {
 	struct strv allowed_annotations;
 	bool host_network, privileged;
 	char *ns_name;            /* of the pins; "" none */
-	char *netns, *ipcns, *utsns; /* paths; "" the host's */
+	char *netns, *ipcns, *utsns, *userns; /* paths; "" the host's */
+	struct id_maps maps;      /* of userns; without lines: none */
 	char *cgroup_parent;
 	bool cgroup_made;         /* by us: removed with the pod */
 	atomic_bool whole;        /* its state.json is written: until then the infra container does not write it, which shares it */

@@ -18,6 +18,7 @@ int lifecycle_new(const struct lifecycle_args *args, crio_call *call, struct lif
 	(void)pthread_mutex_init(&lc->lock, NULL);
 	(void)pthread_mutex_init(&lc->net_lock, NULL);
 	(void)pthread_mutex_init(&lc->event_lock, NULL);
+	(void)pthread_mutex_init(&lc->userns_lock, NULL);
 	cond_init(&lc->net_changed);
 	lc->names = names_new();
 	lc->pods = map_new();

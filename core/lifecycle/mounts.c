@@ -5,6 +5,7 @@
 
 #include "core/lifecycle/annotations.h"
 #include "core/lifecycle/cgroup.h"
+#include "core/lifecycle/spec_priv.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
 
@@ -111,18 +112,26 @@ static void add_kernel(struct list *l, const struct spec_args *a, const struct n
 	const char *rw = a->container ? annotation_get(&a->pod->annotations, ANN_CGROUP2_RW, NULL) : NULL;
 	bool userns = str_set(a->userns);
 
-	add_default(l, "/proc", "proc", "proc", "nosuid,noexec,nodev", true);
+	if (userns && ns->pid == NS_NODE) /* only who owns the pid namespace can mount its proc; so with mqueue and sysfs */
+		add_default(l, "/proc", "bind", "/proc", "rw,rbind,nodev,nosuid,noexec", true);
+	else
+		add_default(l, "/proc", "proc", "proc", "nosuid,noexec,nodev", true);
 	add_default(l, "/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k", true);
 	add_default(l, "/dev/pts", "devpts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5", true);
-	if (userns && ns->ipc == NS_NODE)
-		add_default(l, "/dev/mqueue", "bind", "/dev/mqueue", "rw,rbind,nodev,nosuid,noexec", true);
-	else
+	if (userns && ns->ipc == NS_NODE) {
+		if (access("/dev/mqueue", F_OK) == 0)
+			add_default(l, "/dev/mqueue", "bind", "/dev/mqueue", "rw,rbind,nodev,nosuid,noexec", true);
+	} else {
 		add_default(l, "/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev", true);
-	if (privileged)
-		add_default(l, "/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,rw,rslave", true);
-	else if (userns && ns->network == NS_NODE) /* sysfs cannot be mounted without owning the network namespace */
+	}
+	if (userns && ns->network == NS_NODE)
 		add_default(l, "/sys", "bind", "/sys",
-			    a->runtime_rro ? "nosuid,noexec,nodev,rro,rbind" : "nosuid,noexec,nodev,ro,rbind", true);
+			    privileged	     ? "nosuid,noexec,nodev,rw,rbind"
+			    : a->runtime_rro ? "nosuid,noexec,nodev,rro,rbind"
+					     : "nosuid,noexec,nodev,ro,rbind",
+			    true);
+	else if (privileged)
+		add_default(l, "/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,rw,rslave", true);
 	else
 		add_default(l, "/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,ro", true);
 	if (privileged)
@@ -426,6 +435,21 @@ static int add_read_mode(const struct mount_config *m, struct want *x, crio_err 
 	return strv_add(&x->opts, mode) < 0 ? err_nomem(err) : 0;
 }
 
+/* Mounts of images are not asked about: we map those ourselves. */
+static int check_maps(const struct spec_args *a, const struct mount_config *m, crio_err *err)
+{
+	int r;
+
+	if (!a->runtime_idmap)
+		return err_set(err, CRIO_E_INVALID,
+			       "idmap mounts specified but OCI runtime does not support them. Perhaps the OCI runtime "
+			       "is too old");
+	r = id_map_check(&m->maps.uids, "UID", -1, err);
+	if (r == 0)
+		r = id_map_check(&m->maps.gids, "GID", -1, err);
+	return r < 0 ? err_wrap(err, "mount of hostPath \"%s\"", m->host_path) : 0;
+}
+
 static struct want *push_want(struct wants *w)
 {
 	struct want *x = &w->v[w->n];
@@ -472,10 +496,11 @@ static int want_request(struct wants *w, const struct spec_args *a, size_t i, co
 		if (r < 0)
 			return r;
 	}
-	if ((m->n_uids || m->n_gids) && !a->runtime_idmap)
-		return err_set(err, CRIO_E_INVALID,
-			       "idmap mounts specified but OCI runtime does not support them. Perhaps the OCI runtime "
-			       "is too old");
+	if (!image && id_maps_set(&m->maps)) {
+		r = check_maps(a, m, err);
+		if (r < 0)
+			return r;
+	}
 	return strv_add(&x->opts, "bind") < 0 ? err_nomem(err) : 0;
 }
 
@@ -502,10 +527,10 @@ static int want_image_volume(struct wants *w, const struct mounts_args *ma, cons
 			return 0;
 		if (fd != CRIO_E_NOT_FOUND)
 			return err_move(err, &e);
-		fd = fs_mkdirs_in(a->rootfs_fd, dest, 0755, err);
+		fd = fs_mkdirs_in_as(a->rootfs_fd, dest, 0755, spec_root_uid(a, 0), spec_root_gid(a, 0), err);
 		if (fd < 0)
 			return err_wrap(err, "volume '%s' of the image", path);
-		if (fchownat(fd, "", ma->uid, ma->gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
+		if (fchownat(fd, "", spec_root_uid(a, ma->uid), spec_root_gid(a, ma->gid), AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
 			return err_errno(err, errno, "chown volume '%s' of the image", path);
 		return 0;
 	}
@@ -519,6 +544,8 @@ static int want_image_volume(struct wants *w, const struct mounts_args *ma, cons
 	    strv_add(&x->opts, "bind") < 0)
 		return err_nomem(err);
 	r = fs_mkdir_p(x->source, 0755, err);
+	if (r == 0)
+		r = spec_give(a, x->source, err);
 	return r < 0 ? err_wrap(err, "volume '%s' of the image", path) : 0;
 }
 
@@ -532,29 +559,15 @@ static int want_default(struct wants *w, const char *dest, const char *source, c
 	return !x->dest || !x->source || strv_add(&x->opts, "bind") < 0 || strv_add(&x->opts, "rprivate") < 0 ? err_nomem(err) : 0;
 }
 
-static struct json_object *mappings_json(const struct id_mapping *v, size_t n)
-{
-	cleanup_json struct json_object *a = json_object_new_array();
-
-	for (size_t i = 0; a && i < n; i++) {
-		struct json_object *o = json_object_new_object();
-
-		if (json_push(a, o) < 0 || json_set_int(o, "containerID", v[i].container_id) < 0 ||
-		    json_set_int(o, "hostID", v[i].host_id) < 0 || json_set_int(o, "size", v[i].length) < 0)
-			return NULL;
-	}
-	return move_ptr(a);
-}
-
 static int emit(struct list *l, const struct want *x)
 {
 	cleanup_json struct json_object *o = mount_json(x->dest, x->type, x->source, "");
 
 	if (!o || json_set(o, "options", json_from_strv(&x->opts)) < 0)
 		return CRIO_E_NOMEM;
-	if (x->m && x->m->n_uids && json_set(o, "uidMappings", mappings_json(x->m->uids, x->m->n_uids)) < 0)
-		return CRIO_E_NOMEM;
-	if (x->m && x->m->n_gids && json_set(o, "gidMappings", mappings_json(x->m->gids, x->m->n_gids)) < 0)
+	if (x->m && !*x->m->image && id_maps_set(&x->m->maps) &&
+	    (json_set(o, "uidMappings", id_map_json(&x->m->maps.uids, ID_MAP_OCI)) < 0 ||
+	     json_set(o, "gidMappings", id_map_json(&x->m->maps.gids, ID_MAP_OCI)) < 0))
 		return CRIO_E_NOMEM;
 	drop(l, x->dest);
 	return json_push(l->arr, move_ptr(o));
@@ -586,7 +599,7 @@ static int add_requested(struct list *l, const struct mounts_args *ma, struct wa
 	const struct spec_args *a = ma->a;
 	size_t n_image = a->image && a->conf->image.image_volumes != CONF_VOLUMES_IGNORE ? a->image->volumes.n : 0;
 	cleanup_kvs struct kvs dflt = KVS_INIT;
-	int r = default_mounts(a->conf->runtime.default_mounts_file, a->run_dir, &dflt, err);
+	int r = default_mounts(a->conf->runtime.default_mounts_file, a->run_dir, spec_host_uid(a, 0), spec_host_gid(a, 0), &dflt, err);
 
 	if (r < 0)
 		return r;

@@ -30,7 +30,7 @@ bool mounts_requested(const struct container_config *c, const char *path);
 
 /* What the node mounts in every container: the lines of `conf` ("": mounts.conf in its usual places), copied below run_dir. ret
  * gets clean container path -> copy. A line that cannot be used is logged and left out. */
-int default_mounts(const char *conf, const char *run_dir, struct kvs *ret, crio_err *err);
+int default_mounts(const char *conf, const char *run_dir, uid_t uid, gid_t gid, struct kvs *ret, crio_err *err);
 
 /* How the mount that `path` is on propagates, from text in the form of /proc/self/mountinfo. */
 enum mount_sharing { MOUNT_IS_PRIVATE, MOUNT_IS_SHARED, MOUNT_IS_SLAVE };

@@ -10,9 +10,12 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 
+#include "core/exec/userns.h"
 #include "core/lifecycle/resolv.h"
 #include "core/util/failpoint.h"
 #include "core/util/fs.h"
@@ -27,6 +30,7 @@ static const struct ns_row {
     [NS_KIND_NET] = {"net", "netns", CLONE_NEWNET},
     [NS_KIND_IPC] = {"ipc", "ipcns", CLONE_NEWIPC},
     [NS_KIND_UTS] = {"uts", "utsns", CLONE_NEWUTS},
+    [NS_KIND_USER] = {"user", "userns", CLONE_NEWUSER},
 };
 
 char *netns_path(const char *dir, enum ns_kind kind, const char *name)
@@ -40,7 +44,16 @@ char *netns_path(const char *dir, enum ns_kind kind, const char *name)
 
 static bool wanted(const struct netns_args *a, enum ns_kind kind)
 {
-	return kind == NS_KIND_NET ? a->net : kind == NS_KIND_IPC ? a->ipc : a->uts;
+	switch (kind) {
+	case NS_KIND_NET:
+		return a->net;
+	case NS_KIND_IPC:
+		return a->ipc;
+	case NS_KIND_UTS:
+		return a->uts;
+	default:
+		return a->maps && id_maps_set(a->maps);
+	}
 }
 
 static bool is_nsfs(int fd)
@@ -88,16 +101,41 @@ static int sysctl_path(const char *name, char *ret, size_t n)
 	return 0;
 }
 
-static int sysctls_apply(const struct kvs *m, crio_err *err)
+/* Those of IPC belong to root of the user namespace that owns it, in newer kernels to nobody else: writes as that user. The raw call
+ * changes this thread alone; it takes the daemon's right to be dumped away, which is put back. */
+static int write_as_owner(const char *path, const char *value, const struct id_maps *maps, crio_err *err)
+{
+	int dumpable = prctl(PR_GET_DUMPABLE), r;
+
+	if (syscall(SYS_setresuid, -1, id_to_host(&maps->uids, 0), -1) < 0)
+		return err_errno(err, errno, "become root of the user namespace");
+	r = fs_write_small(AT_FDCWD, path, value, err);
+	if (syscall(SYS_setresuid, -1, 0, -1) < 0 && r == 0)
+		r = err_errno(err, errno, "become the host's root again");
+	if (dumpable == 1)
+		(void)prctl(PR_SET_DUMPABLE, 1);
+	return r;
+}
+
+static int sysctls_apply(const struct kvs *m, const struct id_maps *maps, crio_err *err)
 {
 	char path[512];
 
 	for (size_t i = 0; m && i < m->n; i++) {
+		cleanup_free char *range = NULL;
 		crio_err why = ERR_INIT;
+		int r = maps && id_maps_set(maps) ? sysctl_ping_range(m->v[i].key, m->v[i].value, &maps->gids, &range, err) : 0;
 
+		if (r < 0)
+			return r;
 		if (sysctl_path(m->v[i].key, path, sizeof(path)) < 0)
 			return err_set(err, CRIO_E_INVALID, "sysctl '%s': name too long", m->v[i].key);
-		if (fs_write_small(AT_FDCWD, path, m->v[i].value, &why) < 0) {
+		r = fs_write_small(AT_FDCWD, path, range ? range : m->v[i].value, &why);
+		if (r == CRIO_E_DENIED && maps && id_maps_set(maps)) {
+			err_clear(&why);
+			r = write_as_owner(path, m->v[i].value, maps, &why);
+		}
+		if (r < 0) {
 			(void)err_set(err, CRIO_E_INVALID, "set sysctl '%s' to '%s' in the pod's namespace: %s",
 				      m->v[i].key, m->v[i].value, err_text(&why));
 			err_clear(&why);
@@ -107,12 +145,15 @@ static int sysctls_apply(const struct kvs *m, crio_err *err)
 	return 0;
 }
 
-static int pin(enum ns_kind kind, const char *path, crio_err *err)
+/* fd: of the namespace, which the thread is not in; -1: it is. */
+static int pin(enum ns_kind kind, int fd, const char *path, crio_err *err)
 {
 	char from[64];
 
 	/* thread-self: /proc/self/ns would be the main thread's, which is the host's. */
 	(void)snprintf(from, sizeof(from), "/proc/thread-self/ns/%s", ns_rows[kind].proc);
+	if (fd >= 0)
+		(void)snprintf(from, sizeof(from), "/proc/thread-self/fd/%d", fd);
 	if (mount(from, path, NULL, MS_BIND, NULL) < 0)
 		return err_errno(err, errno, "pin %s namespace at %s", ns_rows[kind].proc, path);
 	return FAILPOINT("netns.pinned", err);
@@ -123,27 +164,41 @@ struct job {
 	char *path[NS_KIND_COUNT];
 	bool made[NS_KIND_COUNT];
 	int flags;
+	struct userns owned; /* by the pod's user namespace; all -1 without one */
 	int r;
 	crio_err err;
 };
+
+/* Into new ones, or into those that are made already. */
+static int enter(const struct job *j, crio_err *err)
+{
+	const int fds[] = {j->owned.net, j->owned.ipc, j->owned.uts};
+
+	if (j->owned.user < 0)
+		return unshare(j->flags) < 0 ? err_errno(err, errno, "make namespaces") : 0;
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0 && setns(fds[i], 0) < 0)
+			return err_errno(err, errno, "enter a namespace of the pod's user namespace");
+	return 0;
+}
 
 static int job_inside(struct job *j)
 {
 	crio_err *err = &j->err;
 	const struct netns_args *a = j->args;
-	int r = 0;
+	int r = enter(j, err);
 
-	if (unshare(j->flags) < 0)
-		return err_errno(err, errno, "make namespaces");
+	if (r < 0)
+		return r;
 	if (a->uts && str_set(a->hostname) && sethostname(a->hostname, strlen(a->hostname)) < 0)
 		return err_errno(err, errno, "set host name '%s'", a->hostname);
 	if (a->net)
 		r = loopback_up(err);
 	if (r == 0)
-		r = sysctls_apply(a->sysctls, err);
+		r = sysctls_apply(a->sysctls, a->maps, err);
 	for (int k = 0; r == 0 && k < NS_KIND_COUNT; k++) {
 		if (wanted(a, (enum ns_kind)k))
-			r = pin((enum ns_kind)k, j->path[k], err);
+			r = pin((enum ns_kind)k, k == NS_KIND_USER ? j->owned.user : -1, j->path[k], err);
 	}
 	return r;
 }
@@ -193,6 +248,11 @@ static int args_check(const struct netns_args *a, crio_err *err)
 		return err_set(err, CRIO_E_INVALID, "namespaces_dir '%s' is not an absolute path", a->dir);
 	if (a->uts && str_set(a->hostname)) {
 		int r = hostname_check(a->hostname, err);
+		if (r < 0)
+			return r;
+	}
+	if (a->maps && id_maps_set(a->maps)) {
+		int r = id_maps_check(a->maps, -1, -1, err);
 		if (r < 0)
 			return r;
 	}
@@ -265,7 +325,7 @@ int netns_socket(int fd, int family, crio_err *err)
 
 int netns_create(const struct netns_args *args, crio_err *err)
 {
-	struct job j = {.args = args};
+	struct job j = {.args = args, .owned = USERNS_INIT};
 	int r = args_check(args, err);
 
 	for (int k = 0; r == 0 && k < NS_KIND_COUNT; k++) {
@@ -274,6 +334,8 @@ int netns_create(const struct netns_args *args, crio_err *err)
 		j.flags |= ns_rows[k].flag;
 		r = pin_file(&j, (enum ns_kind)k, err);
 	}
+	if (r == 0 && (j.flags & CLONE_NEWUSER))
+		r = userns_make(args->maps, j.flags & ~CLONE_NEWUSER, &j.owned, err);
 	if (r == 0 && j.flags)
 		r = job_run(&j, err);
 	for (int k = 0; k < NS_KIND_COUNT; k++) {
@@ -281,6 +343,7 @@ int netns_create(const struct netns_args *args, crio_err *err)
 			(void)ns_remove(j.path[k], NULL);
 		free(j.path[k]);
 	}
+	userns_release(&j.owned);
 	return r;
 }
 

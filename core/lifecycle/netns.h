@@ -1,7 +1,8 @@
 /*
  * netns.h: a pod's namespaces. They are made on a thread that lives only for that, pinned as bind mounts of nsfs on
- * <dir>/{netns,ipcns,utsns}/<name>, and outlive the daemon. The thread also does what must happen inside: host name,
- * sysctls, loopback up. Nothing here runs a program.
+ * <dir>/{netns,ipcns,utsns,userns}/<name>, and outlive the daemon. The thread also does what must happen inside: host name,
+ * sysctls, loopback up. Those of a pod with a user namespace are made by a helper process (core/exec/userns.h), since that one must
+ * own them, and entered by the thread. Nothing here runs a program.
  */
 #ifndef LIFECYCLE_NETNS_H
 #define LIFECYCLE_NETNS_H
@@ -9,9 +10,10 @@
 #include <stdbool.h>
 
 #include "core/exec/call.h"
+#include "core/util/idmap.h"
 #include "core/util/str.h"
 
-enum ns_kind { NS_KIND_NET, NS_KIND_IPC, NS_KIND_UTS, NS_KIND_COUNT };
+enum ns_kind { NS_KIND_NET, NS_KIND_IPC, NS_KIND_UTS, NS_KIND_USER, NS_KIND_COUNT };
 
 struct netns_args {
 	const char *dir;	   /* namespaces_dir; made 0755 when missing */
@@ -19,6 +21,7 @@ struct netns_args {
 	bool net, ipc, uts;	   /* which to make; the others stay the host's */
 	const char *hostname;	   /* for the new UTS namespace; "" or NULL: leave */
 	const struct kvs *sysctls; /* may be NULL; each is checked with sysctl_check against net and ipc above */
+	const struct id_maps *maps; /* a user namespace with these, which owns the others; NULL or without lines: none */
 };
 
 /* "<dir>/netns/<name>", the caller's; NULL without memory. Known before netns_create, so that an intent can be
@@ -29,7 +32,7 @@ char *netns_path(const char *dir, enum ns_kind kind, const char *name);
  * one the kernel refuses to take: the message names it and the errno), EXISTS when something is there under that name.
  * Blocking, a millisecond; not on the loop thread. */
 int netns_create(const struct netns_args *args, crio_err *err);
-/* Unmounts and removes all three pins of the name. Idempotent; goes on after a failure and returns the first. */
+/* Unmounts and removes all pins of the name. Idempotent; goes on after a failure and returns the first. */
 int netns_remove(const char *dir, const char *name, crio_err *err);
 /* One pin by its path: detach and unlink. Idempotent. A path that is a plain file (its mount went with a reboot) is
  * removed as well; anything that is neither nsfs nor an empty regular file is CRIO_E_PRECONDITION and stays. */
@@ -56,6 +59,9 @@ int ns_is_own(int fd, enum ns_kind kind, crio_err *err);
  * ("net.ipv4.conf.eth0.forwarding", "net/ipv4/conf/eth0.100/forwarding"). CRIO_E_INVALID names the sysctl and the rule.
  */
 int sysctl_check(const char *name, const char *value, bool own_net, bool own_ipc, crio_err *err);
+/* net.ipv4.ping_group_range as the host writes it for a pod with these group ids: both ends must be mapped, but the whole range there is
+ * ("0 2147483647") ends at the last that is. True: name is that sysctl, and *ret (the caller's) is its value. Negative: INVALID, NOMEM. */
+int sysctl_ping_range(const char *name, const char *value, const struct id_map *gids, char **ret, crio_err *err);
 /* "name=value", as in default_sysctls, into m; "" is skipped. No spaces around either. The allow-list is checked too.
  */
 int sysctl_parse(const char *text, struct kvs *m, crio_err *err);

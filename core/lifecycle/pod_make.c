@@ -12,6 +12,7 @@
 #include "core/lifecycle/inner.h"
 #include "core/lifecycle/netns.h"
 #include "core/lifecycle/resolv.h"
+#include "core/lifecycle/userns.h"
 #include "core/plugin/select.h"
 #include "core/util/failpoint.h"
 #include "core/util/fs.h"
@@ -191,7 +192,8 @@ static int make_record(struct pod *p, crio_call *call, const struct image *im, c
 					  .names = { names, 1 },
 					  .image = im ? im->id : "",
 					  .layer = layer,
-					  .metadata = metadata };
+					  .metadata = metadata,
+					  .maps = &p->maps };
 	int r = store_container_create(p->store, call, &a, NULL, err);
 	if (r < 0)
 		return r;
@@ -213,6 +215,8 @@ static int name_namespaces(struct pod *p, crio_err *err)
 		r = set_fmt(&p->netns, netns_path(dir, NS_KIND_NET, uuid), err);
 	if (r == 0 && p->config.sec.ns.ipc != NS_NODE)
 		r = set_fmt(&p->ipcns, netns_path(dir, NS_KIND_IPC, uuid), err);
+	if (r == 0 && id_maps_set(&p->maps))
+		r = set_fmt(&p->userns, netns_path(dir, NS_KIND_USER, uuid), err);
 	/* The host's host name stays the host's only when the network is too (contract 7.3). */
 	if (r == 0 && p->config.sec.ns.network != NS_NODE)
 		r = set_fmt(&p->utsns, netns_path(dir, NS_KIND_UTS, uuid), err);
@@ -252,13 +256,23 @@ static int make_namespaces(struct pod *p, crio_err *err)
 				.ipc = own_ipc,
 				.uts = *p->utsns,
 				.hostname = *p->utsns ? p->hostname : "",
-				.sysctls = &sysctls };
+				.sysctls = &sysctls,
+				.maps = &p->maps };
 	return netns_create(&a, err);
 }
 
 static int write_text(const char *path, const char *text, crio_err *err)
 {
 	return fs_write_path(path, text, strlen(text), 0644, FS_RUN, err);
+}
+
+/* Something of ours that the containers see: root's, for them. */
+static int give_to_root(const struct pod *p, const char *path, crio_err *err)
+{
+	const struct id_maps *m = &p->maps;
+	if (id_maps_set(m) && lchown(path, id_to_host(&m->uids, 0), id_to_host(&m->gids, 0)) < 0)
+		return err_errno(err, errno, "give %s to root of the pod's user namespace", path);
+	return 0;
 }
 
 static int make_files(struct pod *p, crio_err *err)
@@ -280,6 +294,11 @@ static int make_files(struct pod *p, crio_err *err)
 		return r;
 	cleanup_free char *env = path_fmt("%s/.containerenv", p->run_dir);
 	r = env ? write_text(env, "", err) : err_nomem(err);
+	const char *ours[] = { p->resolv_path, p->hostname_path, env };
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(ours); i++)
+		r = give_to_root(p, ours[i], err);
+	if (r == 0)
+		r = userns_reach(&p->maps, p->run_dir, err);
 	return r < 0 ? r : FAILPOINT("pod.files", err);
 }
 
@@ -303,7 +322,8 @@ static int make_shm(struct pod *p, crio_err *err)
 	(void)snprintf(opts, sizeof(opts), "mode=1777,size=%lld", (long long)size);
 	if (mount("shm", p->shm_path, "tmpfs", MS_NOEXEC | MS_NOSUID | MS_NODEV, opts) < 0)
 		return err_errno(err, errno, "mount %s", p->shm_path);
-	return FAILPOINT("pod.shm", err);
+	int r = give_to_root(p, p->shm_path, err);
+	return r < 0 ? r : FAILPOINT("pod.shm", err);
 }
 
 static int name_cgroup(struct pod *p, crio_err *err)
@@ -355,7 +375,9 @@ void pod_spec_args(const struct pod *p, struct spec_args *a)
 	a->netns = p->netns;
 	a->ipcns = p->ipcns;
 	a->utsns = p->utsns;
-	a->userns = "";
+	a->userns = p->userns;
+	a->userns_maps = &p->maps;
+	a->userns_host_ids = pod_userns_host_ids(p);
 	a->pidns = "";
 	a->cgroup_parent = p->cgroup_parent;
 	a->hostname = p->hostname;
@@ -553,13 +575,18 @@ static int pod_prepare(struct lifecycle *lc, crio_call *call, struct pod_config 
 		r = name_hostname(p, err);
 	if (r == 0)
 		r = choose(p, call, err);
+	if (r == 0)
+		r = pod_choose_userns(p, err);
 	if (r == 0) {
 		stage(p, "sandbox network ready");
 		r = network_wait_ready(p, call, err);
 	}
-	if (r == 0)
-		*ret = move_ptr(p);
-	return r;
+	if (r < 0) {
+		pod_forget_userns(p);
+		return r;
+	}
+	*ret = move_ptr(p);
+	return 0;
 }
 
 struct pod_request {
@@ -577,9 +604,12 @@ static int make_pod(void *arg, const char *id, crio_err *err)
 	if (r < 0)
 		return r;
 	cleanup_call crio_call *work = call_detached(q->call, POD_WORK_NS);
-	if (!work)
+	if (!work) {
+		pod_forget_userns(p);
 		return err_nomem(err);
+	}
 	r = pod_make(p, work, err);
+	pod_forget_userns(p);
 	p->parked = call_over(q->call);
 	if (r == 0)
 		r = registry_add_pod(q->lc, p, err);

@@ -64,6 +64,15 @@ static int restore_pod_config(const struct found *f, struct pod *p)
 	c->sec.ns.network = (enum ns_mode)ns_int(ns, "network");
 	c->sec.ns.pid = (enum ns_mode)ns_int(ns, "pid");
 	c->sec.ns.ipc = (enum ns_mode)ns_int(ns, "ipc");
+	const struct json_object *user = json_obj(ns, "userns_options");
+	if (user) {
+		struct userns_options *u = &c->sec.ns.userns;
+		u->set = true;
+		u->mode = (enum ns_mode)ns_int(user, "mode");
+		if (id_map_from_json(json_get(user, "uids"), ID_MAP_CRI, &u->maps.uids) < 0 ||
+		    id_map_from_json(json_get(user, "gids"), ID_MAP_CRI, &u->maps.gids) < 0)
+			return CRIO_E_CORRUPT;
+	}
 	if (str_eq(ann(f, ANN_HOST_NETWORK), "true"))
 		c->sec.ns.network = NS_NODE;
 	c->sec.privileged = str_eq(ann(f, ANN_PRIVILEGED_RUNTIME), "true");
@@ -106,13 +115,21 @@ static int restore_namespaces(const struct found *f, struct pod *p)
 	for (size_t i = 0; i < n; i++) {
 		const struct json_object *o = json_object_array_get_idx(v, i);
 		const char *type = json_str(o, "type"), *path = json_str(o, "path");
-		char **field = str_eq(type, "network") ? &p->netns : str_eq(type, "ipc") ? &p->ipcns : str_eq(type, "uts") ? &p->utsns : NULL;
+		char **field = str_eq(type, "network") ? &p->netns
+			       : str_eq(type, "ipc")   ? &p->ipcns
+			       : str_eq(type, "uts")   ? &p->utsns
+			       : str_eq(type, "user")  ? &p->userns
+						       : NULL;
 		if (field && config_set_str(field, path) < 0)
 			return CRIO_E_NOMEM;
 	}
 	const char *name = ours(f, p, "namespaces.crio.io");
-	if (!*name && *p->netns) /* written by CRI-O: <dir>/netns/<name> */
-		name = strrchr(p->netns, '/') + 1;
+	const char *pin = *p->netns ? p->netns : *p->userns ? p->userns : p->ipcns;
+	if (!*name && strchr(pin, '/')) /* written by CRI-O: <dir>/netns/<name> */
+		name = strrchr(pin, '/') + 1;
+	if (*p->userns && (id_map_from_json(json_get(linux_, "uidMappings"), ID_MAP_OCI, &p->maps.uids) < 0 ||
+			   id_map_from_json(json_get(linux_, "gidMappings"), ID_MAP_OCI, &p->maps.gids) < 0))
+		return CRIO_E_CORRUPT;
 	return config_set_str(&p->ns_name, name);
 }
 

@@ -86,7 +86,7 @@ struct pod *pod_new(struct lifecycle *lc)
 	p->wire.version = 1;
 	stats_keep_init(&p->stats);
 	char **const f[] = { &p->name, &p->handler, &p->driver, &p->network_plugin, &p->runtime_plugin, &p->runtime_instance, &p->network_instance,
-			     &p->plugins, &p->ns_name, &p->netns, &p->ipcns, &p->utsns, &p->cgroup_parent, &p->dir, &p->run_dir,
+			     &p->plugins, &p->ns_name, &p->netns, &p->ipcns, &p->utsns, &p->userns, &p->cgroup_parent, &p->dir, &p->run_dir,
 			     &p->hostname, &p->resolv_path, &p->hostname_path, &p->shm_path, &p->cni_result,
 			     &p->runtime_options, &p->network_options };
 	if (!empty_strings(f, ARRAY_SIZE(f)) || pod_config_init(&p->config) < 0) {
@@ -110,11 +110,12 @@ void pod_unref(struct pod *p)
 	plugin_inst_unref(p->runtime);
 	plugin_inst_unref(p->network);
 	char *f[] = { p->name, p->handler, p->driver, p->network_plugin, p->runtime_plugin, p->runtime_instance, p->network_instance, p->plugins,
-		      p->ns_name, p->netns, p->ipcns, p->utsns, p->cgroup_parent, p->dir, p->run_dir, p->hostname, p->resolv_path,
+		      p->ns_name, p->netns, p->ipcns, p->utsns, p->userns, p->cgroup_parent, p->dir, p->run_dir, p->hostname, p->resolv_path,
 		      p->hostname_path, p->shm_path, p->cni_result, p->runtime_options, p->network_options };
 	for (size_t i = 0; i < ARRAY_SIZE(f); i++)
 		free(f[i]);
 	pod_config_release(&p->config);
+	id_maps_release(&p->maps);
 	strv_release(&p->allowed_annotations);
 	strv_release(&p->ips);
 	free(p->containers);

@@ -39,11 +39,14 @@ struct spec_args {
 	int64_t created_ns;
 
 	int rootfs_fd; /* the mounted root, O_PATH|O_DIRECTORY; -1 for a spoofed pod */
+	bool rootfs_container_ids; /* owners there are ids inside the user namespace (store_root_open), not the host's */
 	const char *rootfs_path;
 	const char *run_dir; /* <runroot>/<driver>-containers/<id>/userdata, absolute, exists */
 
 	/* The pod's pinned namespaces; "" when the pod uses the host's. */
 	const char *netns, *ipcns, *utsns, *userns;
+	const struct id_maps *userns_maps; /* of userns; without lines when there is none */
+	bool userns_host_ids;	  /* the request's users are ids of the host (the annotation's way), where it maps them */
 	const char *pidns; /* pod's or target's pid namespace to join; "": by ns.pid */
 	const char *cgroup_parent;
 

@@ -165,21 +165,6 @@ static struct json_object *pod_metadata(const struct pod_metadata *m)
 	return move_ptr(o);
 }
 
-static int put_mappings(struct json_object *o, const char *key, const struct id_mapping *v, size_t n)
-{
-	struct json_object *arr = n ? json_need_arr(o, key) : NULL;
-
-	for (size_t i = 0; i < n; i++) {
-		cleanup_json struct json_object *m = json_object_new_object();
-
-		if (!arr || !m || (v[i].host_id && json_set_int(m, "host_id", v[i].host_id) < 0) ||
-		    (v[i].container_id && json_set_int(m, "container_id", v[i].container_id) < 0) ||
-		    (v[i].length && json_set_int(m, "length", v[i].length) < 0) || json_push(arr, move_ptr(m)) < 0)
-			return CRIO_E_NOMEM;
-	}
-	return 0;
-}
-
 /* As Go writes the message: what is 0 is left out. */
 static struct json_object *namespace_options(const struct namespace_options *n)
 {
@@ -193,8 +178,8 @@ static struct json_object *namespace_options(const struct namespace_options *n)
 	if (n->userns.set) {
 		u = json_need_obj(o, "userns_options");
 		if (!u || (n->userns.mode && json_set_int(u, "mode", n->userns.mode) < 0) ||
-		    put_mappings(u, "uids", n->userns.uids, n->userns.n_uids) < 0 ||
-		    put_mappings(u, "gids", n->userns.gids, n->userns.n_gids) < 0)
+		    (n->userns.maps.uids.n && json_set(u, "uids", id_map_json(&n->userns.maps.uids, ID_MAP_CRI)) < 0) ||
+		    (n->userns.maps.gids.n && json_set(u, "gids", id_map_json(&n->userns.maps.gids, ID_MAP_CRI)) < 0))
 			return NULL;
 	}
 	return move_ptr(o);

@@ -4,6 +4,8 @@
 #include "core/lifecycle/spec_priv.h"
 #include "core/util/fs.h"
 
+#include <unistd.h>
+
 #define MIN_MEMORY_DEFAULT (12 << 20)
 
 /* ---- namespaces ---- */
@@ -46,25 +48,47 @@ static int pid_ns(struct spec_build *b, const struct namespace_options *ns, stru
 	return add_ns(arr, "pid", path) < 0 ? err_nomem(err) : 0;
 }
 
-static int id_mappings(struct spec_build *b, const char *key, const struct id_mapping *v, size_t n)
+/* ---- owners in a user namespace ---- */
+
+static uint32_t host_id(const struct id_map *m, uint32_t id)
 {
-	struct json_object *arr = n ? json_need_arr(spec_linux(b), key) : NULL;
+	uint32_t h = id_to_host(m, id);
 
-	for (size_t i = 0; i < n; i++) {
-		cleanup_json struct json_object *o = json_object_new_object();
+	return h == IDMAP_NONE ? id_to_host(m, 0) : h;
+}
 
-		if (!arr || !o || json_set_int(o, "containerID", v[i].container_id) < 0 ||
-		    json_set_int(o, "hostID", v[i].host_id) < 0 || json_set_int(o, "size", v[i].length) < 0 ||
-		    json_push(arr, move_ptr(o)) < 0)
-			return CRIO_E_NOMEM;
-	}
+uid_t spec_host_uid(const struct spec_args *a, uint32_t id)
+{
+	return a->userns_maps ? host_id(&a->userns_maps->uids, id) : id;
+}
+
+gid_t spec_host_gid(const struct spec_args *a, uint32_t id)
+{
+	return a->userns_maps ? host_id(&a->userns_maps->gids, id) : id;
+}
+
+uid_t spec_root_uid(const struct spec_args *a, uint32_t id)
+{
+	return a->rootfs_container_ids ? id : spec_host_uid(a, id);
+}
+
+gid_t spec_root_gid(const struct spec_args *a, uint32_t id)
+{
+	return a->rootfs_container_ids ? id : spec_host_gid(a, id);
+}
+
+int spec_give(const struct spec_args *a, const char *path, crio_err *err)
+{
+	if (!str_set(a->userns))
+		return 0;
+	if (lchown(path, spec_host_uid(a, 0), spec_host_gid(a, 0)) < 0)
+		return err_errno(err, errno, "give %s to root of the user namespace", path);
 	return 0;
 }
 
 int spec_set_namespaces(struct spec_build *b, const struct namespace_options *ns, crio_err *err)
 {
 	const struct spec_args *a = b->a;
-	const struct userns_options *u = &a->pod->sec.ns.userns;
 	struct json_object *arr = json_need_arr(spec_linux(b), "namespaces");
 	int r = arr ? pid_ns(b, ns, arr, err) : err_nomem(err);
 
@@ -82,10 +106,11 @@ int spec_set_namespaces(struct spec_build *b, const struct namespace_options *ns
 		r = add_ns(arr, "cgroup", "");
 	if (!r && str_set(a->userns)) {
 		r = add_ns(arr, "user", a->userns);
+		/* With a path too: they say whom the runtime gives files, and cgroups that it hands over. */
 		if (!r)
-			r = id_mappings(b, "uidMappings", u->uids, u->n_uids);
+			r = json_set(spec_linux(b), "uidMappings", id_map_json(&a->userns_maps->uids, ID_MAP_OCI));
 		if (!r)
-			r = id_mappings(b, "gidMappings", u->gids, u->n_gids);
+			r = json_set(spec_linux(b), "gidMappings", id_map_json(&a->userns_maps->gids, ID_MAP_OCI));
 	}
 	if (!r && str_set(a->utsns) && str_set(a->hostname))
 		r = json_set_str(b->spec, "hostname", a->hostname);

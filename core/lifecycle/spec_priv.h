@@ -34,6 +34,15 @@ int spec_set_devices(struct spec_build *b, crio_err *err); /* spec_devices.c */
 int spec_annotate_container(struct spec_build *b, struct json_object *volumes, crio_err *err);
 int spec_annotate_pod(struct spec_build *b, crio_err *err);
 
+/* The host's id for one in the container's user namespace, and what it is as an owner in rootfs_fd. Without a user namespace both are the
+ * id. An id that is not mapped is root's. */
+uid_t spec_host_uid(const struct spec_args *a, uint32_t id);
+gid_t spec_host_gid(const struct spec_args *a, uint32_t id);
+uid_t spec_root_uid(const struct spec_args *a, uint32_t id);
+gid_t spec_root_gid(const struct spec_args *a, uint32_t id);
+/* A file of the run directory that the container gets to see: root's there. Nothing without a user namespace. */
+int spec_give(const struct spec_args *a, const char *path, crio_err *err);
+
 static inline const char *or_empty(const char *s)
 {
 	return s ? s : "";

@@ -158,6 +158,10 @@ static int write_db(struct spec_build *b, const char *name, const char *text, ch
 	r = fs_write_path(path, text, strlen(text), st.st_mode & 0777, FS_RUN, err);
 	if (r < 0)
 		return r;
+	if (b->a->rootfs_container_ids) {
+		st.st_uid = spec_host_uid(b->a, st.st_uid);
+		st.st_gid = spec_host_gid(b->a, st.st_gid);
+	}
 	if (st.st_uid || st.st_gid) {
 		dst = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 		if (dst < 0 || fchownat(dst, "", st.st_uid, st.st_gid, AT_EMPTY_PATH) < 0)
@@ -225,6 +229,20 @@ static int put_user(struct spec_build *b, crio_err *err)
 	return 0;
 }
 
+/* With the annotation's user namespaces ids are the host's where those are mapped; all others are ids inside already. */
+static uint32_t inside(const struct spec_build *b, bool group, uint32_t id)
+{
+	const struct id_maps *m = b->a->userns_host_ids ? b->a->userns_maps : NULL;
+	uint32_t in = m ? id_to_container(group ? &m->gids : &m->uids, id) : id;
+
+	return in == IDMAP_NONE ? id : in;
+}
+
+static int add_supplemental(struct spec_build *b, int64_t gid, crio_err *err)
+{
+	return add_gid(&b->info, gid >= 0 && gid < UINT32_MAX ? inside(b, true, (uint32_t)gid) : gid, err);
+}
+
 /* run_as_username, else run_as_user, else the image's; run_as_group replaces the group. The gid is always among the
  * supplementary groups, so that none of the daemon's own stays. */
 int spec_set_user(struct spec_build *b, crio_err *err)
@@ -250,13 +268,13 @@ int spec_set_user(struct spec_build *b, crio_err *err)
 	r = user_resolve(b->a->rootfs_fd, name, &u, err);
 	if (r < 0)
 		return err_wrap(err, "user of the container");
-	b->info.uid = u.uid;
-	b->info.gid = sc->run_as_group.set ? (uint32_t)sc->run_as_group.v : u.gid;
+	b->info.uid = inside(b, false, u.uid);
+	b->info.gid = inside(b, true, sc->run_as_group.set ? (uint32_t)sc->run_as_group.v : u.gid);
 	r = add_gid(&b->info, b->info.gid, err);
 	for (size_t i = 0; !r && sc->groups_policy == GROUPS_MERGE && i < u.n_groups; i++)
-		r = add_gid(&b->info, u.groups[i], err);
+		r = add_gid(&b->info, inside(b, true, u.groups[i]), err);
 	for (size_t i = 0; !r && i < sc->n_supplemental_groups; i++)
-		r = add_gid(&b->info, sc->supplemental_groups[i], err);
+		r = add_supplemental(b, sc->supplemental_groups[i], err);
 	if (!r)
 		r = make_db(b, name, env_home(b), err);
 	return r < 0 ? r : put_user(b, err);
@@ -390,7 +408,7 @@ int spec_set_cwd(struct spec_build *b, crio_err *err)
 
 	if (r < 0)
 		return err_wrap(err, "working directory");
-	fd = fs_mkdirs_in(a->rootfs_fd, clean, 0755, err);
+	fd = fs_mkdirs_in_as(a->rootfs_fd, clean, 0755, spec_root_uid(a, 0), spec_root_gid(a, 0), err);
 	if (fd == CRIO_E_NOT_FOUND)
 		return err_set(err, CRIO_E_INVALID, "working directory '%s': it, or a part of it, is not a directory in the image",
 			       clean);
@@ -399,11 +417,13 @@ int spec_set_cwd(struct spec_build *b, crio_err *err)
 	if (!p || json_set_str(p, "cwd", clean) < 0)
 		return err_nomem(err);
 	/* /etc/mtab for old programs. Never through a last link: symlinkat makes it or finds something there. */
-	etc = fs_mkdirs_in(a->rootfs_fd, "/etc", 0755, err);
+	etc = fs_mkdirs_in_as(a->rootfs_fd, "/etc", 0755, spec_root_uid(a, 0), spec_root_gid(a, 0), err);
 	if (etc < 0)
 		return err_wrap(err, "directory /etc of the container");
-	if (symlinkat("/proc/mounts", etc, "mtab") < 0 && errno != EEXIST)
-		return err_errno(err, errno, "link /etc/mtab of the container");
+	if (symlinkat("/proc/mounts", etc, "mtab") < 0)
+		return errno == EEXIST ? 0 : err_errno(err, errno, "link /etc/mtab of the container");
+	if (fchownat(etc, "mtab", spec_root_uid(a, 0), spec_root_gid(a, 0), AT_SYMLINK_NOFOLLOW) < 0)
+		return err_errno(err, errno, "give /etc/mtab to the container");
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <ctype.h>
 
 #include "core/lifecycle/netns.h"
+#include "core/util/fs.h"
 
 #define SYSCTL_NAME_MAX 255
 #define SYSCTL_VALUE_MAX 1024
@@ -114,6 +115,44 @@ int sysctl_check(const char *name, const char *value, bool own_net, bool own_ipc
 	if (o == OWNER_IPC && !own_ipc)
 		return err_set(err, CRIO_E_INVALID, "sysctl '%s' not allowed with host ipc enabled", name);
 	return 0;
+}
+
+static bool two_ids(const char *s, uint32_t ret[2])
+{
+	for (int i = 0; i < 2; i++) {
+		char *end;
+		unsigned long long v;
+
+		s += strspn(s, " \t");
+		if (!isdigit((unsigned char)*s))
+			return false;
+		v = strtoull(s, &end, 10);
+		if (v > UINT32_MAX || (*end && *end != ' ' && *end != '\t'))
+			return false;
+		ret[i] = (uint32_t)v;
+		s = end;
+	}
+	return !s[strspn(s, " \t")];
+}
+
+int sysctl_ping_range(const char *name, const char *value, const struct id_map *gids, char **ret, crio_err *err)
+{
+	uint32_t v[2], host[2];
+
+	if (!row_matches(name, "net.ipv4.ping_group_range", false))
+		return 0;
+	if (!two_ids(value, v))
+		return err_set(err, CRIO_E_INVALID, "sysctl '%s': '%.64s' is not two group ids", name, value);
+	if (v[0] == 0 && v[1] == INT32_MAX)
+		v[1] = id_map_last(gids);
+	for (int i = 0; i < 2; i++) {
+		/* A range that ends before it begins is how nobody gets the right; there the ids are nobody's. */
+		host[i] = v[0] > v[1] ? v[i] : id_to_host(gids, v[i]);
+		if (host[i] == IDMAP_NONE)
+			return err_set(err, CRIO_E_INVALID, "sysctl '%s': group id %u is not in the pod's user namespace", name, v[i]);
+	}
+	*ret = path_fmt("%u %u", host[0], host[1]);
+	return *ret ? 1 : err_nomem(err);
 }
 
 int sysctl_parse(const char *text, struct kvs *m, crio_err *err)

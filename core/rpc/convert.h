@@ -32,8 +32,7 @@ int convert_str(char **dst, const char *src, crio_err *err);
 int convert_strs(struct strv *dst, char *const *v, size_t n, const char *field, size_t max, crio_err *err);
 /* Maps arrive as entries of differing types that all begin like this. Later equal keys win; dst is sorted by key. */
 int convert_map(struct kvs *dst, const void *entries, size_t n, crio_err *err);
-int convert_mappings(struct id_mapping **dst, size_t *ret_n, CRI(IDMapping) *const *v, size_t n, const char *field,
-		     crio_err *err);
+int convert_mappings(struct id_map *dst, CRI(IDMapping) *const *v, size_t n, const char *field, crio_err *err);
 int convert_resources(struct resources *dst, const CRI(LinuxContainerResources) * src, crio_err *err);
 int convert_pod_security(struct security_context *dst, const CRI(LinuxSandboxSecurityContext) * src, crio_err *err);
 int convert_container_security(struct security_context *dst, const CRI(LinuxContainerSecurityContext) * src,

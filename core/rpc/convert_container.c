@@ -81,11 +81,9 @@ static int mount(struct mount_config *dst, const CRI(Mount) * src, size_t i, cri
 	if (!r)
 		r = convert_str(&dst->image_sub_path, src->image_sub_path, err);
 	if (!r)
-		r = convert_mappings(&dst->uids, &dst->n_uids, src->uidmappings, src->n_uidmappings,
-				     "mounts.uidMappings", err);
+		r = convert_mappings(&dst->maps.uids, src->uidmappings, src->n_uidmappings, "mounts.uidMappings", err);
 	if (!r)
-		r = convert_mappings(&dst->gids, &dst->n_gids, src->gidmappings, src->n_gidmappings,
-				     "mounts.gidMappings", err);
+		r = convert_mappings(&dst->maps.gids, src->gidmappings, src->n_gidmappings, "mounts.gidMappings", err);
 	return r;
 }
 

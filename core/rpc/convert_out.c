@@ -32,27 +32,26 @@ int convert_kvs_out(crio_call *call, const struct kvs *m, void *ret_entries, siz
 	return 0;
 }
 
-static int mappings_out(crio_call *call, const struct id_mapping *m, size_t n, CRI(IDMapping) * **ret, size_t *ret_n,
-			crio_err *err)
+static int mappings_out(crio_call *call, const struct id_map *m, CRI(IDMapping) * **ret, size_t *ret_n, crio_err *err)
 {
 	CRI(IDMapping) * *v, *e;
 	size_t i;
 
-	if (!n)
+	if (!m->n)
 		return 0;
-	v = call_alloc(call, n * sizeof(*v));
-	e = call_alloc(call, n * sizeof(*e));
+	v = call_alloc(call, m->n * sizeof(*v));
+	e = call_alloc(call, m->n * sizeof(*e));
 	if (!v || !e)
 		return err_nomem(err);
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < m->n; i++) {
 		e[i] = (CRI(IDMapping))RUNTIME__V1__IDMAPPING__INIT;
-		e[i].host_id = m[i].host_id;
-		e[i].container_id = m[i].container_id;
-		e[i].length = m[i].length;
+		e[i].host_id = m->v[i].host_id;
+		e[i].container_id = m->v[i].container_id;
+		e[i].length = m->v[i].length;
 		v[i] = &e[i];
 	}
 	*ret = v;
-	*ret_n = n;
+	*ret_n = m->n;
 	return 0;
 }
 
@@ -117,9 +116,9 @@ static int namespaces_out(crio_call *call, const struct namespace_options *o, CR
 	NEW(call, u, UserNamespace, RUNTIME__V1__USER_NAMESPACE__INIT, err);
 	n->userns_options = u;
 	u->mode = (Runtime__V1__NamespaceMode)o->userns.mode;
-	r = mappings_out(call, o->userns.uids, o->userns.n_uids, &u->uids, &u->n_uids, err);
+	r = mappings_out(call, &o->userns.maps.uids, &u->uids, &u->n_uids, err);
 	if (!r)
-		r = mappings_out(call, o->userns.gids, o->userns.n_gids, &u->gids, &u->n_gids, err);
+		r = mappings_out(call, &o->userns.maps.gids, &u->gids, &u->n_gids, err);
 	return r;
 }
 

@@ -70,25 +70,16 @@ int convert_map(struct kvs *dst, const void *entries, size_t n, crio_err *err)
 	return 0;
 }
 
-int convert_mappings(struct id_mapping **dst, size_t *ret_n, CRI(IDMapping) *const *v, size_t n, const char *field,
-		     crio_err *err)
+int convert_mappings(struct id_map *dst, CRI(IDMapping) *const *v, size_t n, const char *field, crio_err *err)
 {
-	struct id_mapping *m;
-	size_t i;
-
 	if (n > CONVERT_MAPPINGS_MAX)
 		return too_many(field, n, CONVERT_MAPPINGS_MAX, err);
-	if (!n)
-		return 0;
-	m = calloc(n, sizeof(*m));
-	if (!m)
-		return err_nomem(err);
-	for (i = 0; i < n; i++)
-		m[i] = (struct id_mapping){
-		    .host_id = v[i]->host_id, .container_id = v[i]->container_id, .length = v[i]->length};
-	free(*dst);
-	*dst = m;
-	*ret_n = n;
+	for (size_t i = 0; i < n; i++) {
+		int r = id_map_add(dst, v[i]->container_id, v[i]->host_id, v[i]->length, err);
+
+		if (r < 0)
+			return r;
+	}
 	return 0;
 }
 
@@ -153,11 +144,9 @@ static int namespaces(struct namespace_options *dst, const CRI(NamespaceOption) 
 	dst->userns.set = true;
 	r = ns_mode(&dst->userns.mode, (int)u->mode, "userns_options.mode", err);
 	if (!r)
-		r = convert_mappings(&dst->userns.uids, &dst->userns.n_uids, u->uids, u->n_uids, "userns_options.uids",
-				     err);
+		r = convert_mappings(&dst->userns.maps.uids, u->uids, u->n_uids, "userns_options.uids", err);
 	if (!r)
-		r = convert_mappings(&dst->userns.gids, &dst->userns.n_gids, u->gids, u->n_gids, "userns_options.gids",
-				     err);
+		r = convert_mappings(&dst->userns.maps.gids, u->gids, u->n_gids, "userns_options.gids", err);
 	return r;
 }
 

@@ -66,16 +66,24 @@ static void get_config(struct rpc_server *s, crio_call *call, const char *arg, s
 	ret->type = "application/toml";
 }
 
-/* Without user namespaces for all pods: every id is itself. */
-static int put_mapping(struct json_object *o, const char *key)
+/* Without user namespaces for all pods every id is itself. */
+static int put_mappings(struct json_object *o, const struct conf_runtime_section *c)
 {
-	cleanup_json struct json_object *m = json_object_new_object();
-	struct json_object *arr = json_need_arr(o, key);
+	cleanup_id_maps struct id_maps m = {0};
+	int r = 0;
 
-	if (!arr || !m || json_set_int(m, "container_id", 0) < 0 || json_set_int(m, "host_id", 0) < 0 ||
-	    json_set_int(m, "size", ID_RANGE) < 0)
-		return CRIO_E_NOMEM;
-	return json_push(arr, move_ptr(m));
+	if (*c->uid_mappings && *c->gid_mappings) {
+		r = id_map_parse(c->uid_mappings, "UID", &m.uids, NULL);
+		if (!r)
+			r = id_map_parse(c->gid_mappings, "GID", &m.gids, NULL);
+	} else {
+		r = id_map_add(&m.uids, 0, 0, ID_RANGE, NULL);
+		if (!r)
+			r = id_map_add(&m.gids, 0, 0, ID_RANGE, NULL);
+	}
+	if (!r)
+		r = json_set(o, "uids", id_map_json(&m.uids, ID_MAP_STORAGE));
+	return r < 0 ? r : json_set(o, "gids", id_map_json(&m.gids, ID_MAP_STORAGE));
 }
 
 static void get_info(struct rpc_server *s, crio_call *call, const char *arg, struct http_reply *ret)
@@ -95,8 +103,7 @@ static void get_info(struct rpc_server *s, crio_call *call, const char *arg, str
 	if (!o || json_set_str(o, "storage_driver", c->crio.storage_driver) < 0 ||
 	    json_set_str(o, "storage_image", "") < 0 || json_set_str(o, "storage_root", c->crio.root) < 0 ||
 	    json_set_str(o, "cgroup_driver", systemd ? "systemd" : "cgroupfs") < 0 ||
-	    !(maps = json_need_obj(o, "default_id_mappings")) || put_mapping(maps, "uids") < 0 ||
-	    put_mapping(maps, "gids") < 0) {
+	    !(maps = json_need_obj(o, "default_id_mappings")) || put_mappings(maps, &c->runtime) < 0) {
 		fail(ret, 500, "no memory");
 		return;
 	}

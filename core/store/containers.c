@@ -2,6 +2,7 @@
 #include "core/store/priv.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "core/util/failpoint.h"
 #include "core/util/json.h"
@@ -81,6 +82,8 @@ static int ctr_record(const struct store_container_args *a, const char *layer, s
 		r = flags ? json_set_str(flags, "MountLabel", a->mount_label ? a->mount_label : "") : CRIO_E_NOMEM;
 	if (!r)
 		r = json_set_str(flags, "ProcessLabel", a->process_label ? a->process_label : "");
+	if (!r)
+		r = record_maps(o, a->maps);
 	if (r < 0) {
 		json_object_put(o);
 		return err_nomem(err);
@@ -132,6 +135,28 @@ struct creating {
 	bool recorded; /* in spite of a failure: nothing may be undone */
 };
 
+/* The root directory that the container will see is its own layer's where layers are deltas: it is given to the user who is
+ * inside whom it belonged to. All else of the image is mapped when it is mounted. */
+static int hand_over(struct creating *c, crio_call *call, crio_err *err)
+{
+	const struct id_maps *m = c->a->maps;
+	cleanup_close int fd = -1;
+	struct stat st;
+
+	if (!m || !id_maps_set(m) || c->s->whiteout == CRIO_WHITEOUT_REMOVE)
+		return 0;
+	int r = store_layer_tree_open(c->s, call, c->layer, &fd, err);
+	if (r < 0)
+		return r;
+	if (fstat(fd, &st) < 0)
+		return err_errno(err, errno, "look at the tree of layer %s", c->layer);
+	uint32_t uid = id_to_host(&m->uids, st.st_uid), gid = id_to_host(&m->gids, st.st_gid);
+	if (fchown(fd, uid == IDMAP_NONE ? id_to_host(&m->uids, 0) : uid, gid == IDMAP_NONE ? id_to_host(&m->gids, 0) : gid) < 0 ||
+	    fchmod(fd, st.st_mode & 07777) < 0)
+		return err_errno(err, errno, "hand the root directory of layer %s over", c->layer);
+	return 0;
+}
+
 static int make_layer(struct creating *c, crio_call *call, crio_err *err)
 {
 	struct crio_storage_create_args args = {.size = sizeof(args),
@@ -142,7 +167,7 @@ static int make_layer(struct creating *c, crio_call *call, crio_err *err)
 	struct crio_storage_no_out out = {.size = sizeof(out)};
 	struct json_object *o = NULL;
 
-	if (layer_record(c->layer, c->parent, args.mount_label, &o) < 0)
+	if (layer_record(c->layer, c->parent, args.mount_label, c->a->maps, &o) < 0)
 		return err_nomem(err);
 	int r = rec_new(T_LAYERS, o, false, false, &c->lrec, err);
 	if (!r)
@@ -151,7 +176,9 @@ static int make_layer(struct creating *c, crio_call *call, crio_err *err)
 		r = journal_add(c->s, 'l', c->layer, "", err);
 	if (!r)
 		r = journal_add(c->s, 'c', c->a->id, c->layer, err);
-	return r < 0 ? r : plugin_storage_layer_create(c->s->inst, call, &args, &out, err);
+	if (!r)
+		r = plugin_storage_layer_create(c->s->inst, call, &args, &out, err);
+	return r < 0 ? r : hand_over(c, call, err);
 }
 
 static int put_and_save(struct table *t, struct rec *r, enum fs_durability d, crio_err *err)

@@ -399,13 +399,23 @@ void store_layer_abort(struct store_new_layer *l)
 	new_layer_free(l);
 }
 
-int layer_record(const char *id, const char *parent, const char *mount_label, struct json_object **ret)
+int record_maps(struct json_object *o, const struct id_maps *maps)
+{
+	if (!maps || !id_maps_set(maps))
+		return 0;
+	if (json_set(o, "uidmap", id_map_json(&maps->uids, ID_MAP_STORAGE)) < 0)
+		return CRIO_E_NOMEM;
+	return json_set(o, "gidmap", id_map_json(&maps->gids, ID_MAP_STORAGE));
+}
+
+int layer_record(const char *id, const char *parent, const char *mount_label, const struct id_maps *maps, struct json_object **ret)
 {
 	char now[40];
 	struct json_object *o = json_object_new_object();
 	time_format(now_real_ns(), now);
 	if (!o || json_set_str(o, "id", id) < 0 || (*parent && json_set_str(o, "parent", parent) < 0) ||
-	    (*mount_label && json_set_str(o, "mountlabel", mount_label) < 0) || json_set_str(o, "created", now) < 0) {
+	    (*mount_label && json_set_str(o, "mountlabel", mount_label) < 0) || json_set_str(o, "created", now) < 0 ||
+	    record_maps(o, maps) < 0) {
 		json_object_put(o);
 		return CRIO_E_NOMEM;
 	}
@@ -430,7 +440,7 @@ static int new_record(const struct store_new_layer *n, const struct store_layer_
 		      crio_err *err)
 {
 	struct json_object *o = NULL;
-	if (layer_record(n->id, n->parent, "", &o) < 0)
+	if (layer_record(n->id, n->parent, "", NULL, &o) < 0)
 		return err_nomem(err);
 	if (json_set_str(o, "diff-digest", info->diff_digest) < 0 ||
 	    json_set_int(o, "diff-size", info->diff_size) < 0 ||

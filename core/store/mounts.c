@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 
+#include "core/exec/userns.h"
 #include "core/util/failpoint.h"
 #include "core/util/json.h"
 #include "core/util/log.h"
@@ -172,13 +173,25 @@ static const char *direct_path(const struct crio_mount_rows *rows)
 	return row->source;
 }
 
-static int mount_first(struct store *s, crio_call *call, struct mnt *m, const char *label, crio_err *err)
+/* A user namespace for mounting; the mount keeps its maps. */
+static int maps_open(const struct id_maps *maps, struct userns *ret, crio_err *err)
+{
+	if (!maps || !id_maps_set(maps))
+		return 0;
+	int r = id_maps_check(maps, -1, -1, err);
+	return r < 0 ? r : userns_make(maps, 0, ret, err);
+}
+
+static int mount_first(struct store *s, crio_call *call, struct mnt *m, const struct store_container *c, crio_err *err)
 {
 	struct crio_storage_mounts_out out = {.size = sizeof(out)};
-	int r = plugin_rows(s, call, m->id, false, label, &out, err);
+	cleanup_userns struct userns u = USERNS_INIT;
+	int r = maps_open(&c->maps, &u, err);
+	if (!r)
+		r = plugin_rows(s, call, m->id, false, c->mount_label, &out, err);
 	if (r < 0)
 		return r;
-	const char *direct = direct_path(&out.rows);
+	const char *direct = u.user < 0 ? direct_path(&out.rows) : NULL;
 	m->direct = direct;
 	if (direct) {
 		char *path = strdup(direct);
@@ -192,7 +205,7 @@ static int mount_first(struct store *s, crio_call *call, struct mnt *m, const ch
 	if (!r)
 		r = FAILPOINT("store.mount.dir", err);
 	if (!r)
-		r = mount_rows(&out.rows, m->path, err);
+		r = mount_rows(&out.rows, u.user, m->path, err);
 	if (r < 0) {
 		cleanup_call crio_call *late = cleanup_new_call(call);
 		if (late)
@@ -201,12 +214,12 @@ static int mount_first(struct store *s, crio_call *call, struct mnt *m, const ch
 	return r;
 }
 
-static int mount_locked(struct store *s, crio_call *call, struct mnt *m, const char *label, char **ret_path,
+static int mount_locked(struct store *s, crio_call *call, struct mnt *m, const struct store_container *c, char **ret_path,
 			crio_err *err)
 {
 	int r = look(s, call, m, err);
 	if (!r && !m->count)
-		r = mount_first(s, call, m, label, err);
+		r = mount_first(s, call, m, c, err);
 	if (r < 0)
 		return r;
 	char *path = strdup(m->path);
@@ -231,7 +244,7 @@ int store_mount(struct store *s, crio_call *call, const char *container_id, char
 		return CRIO_E_NOMEM;
 	int r = mnt_lock(m, call, err);
 	if (!r) {
-		r = mount_locked(s, call, m, c->u.ctr.mount_label, ret_path, err);
+		r = mount_locked(s, call, m, &c->u.ctr, ret_path, err);
 		(void)pthread_mutex_unlock(&m->mu);
 	}
 	mnt_put(s, m);
@@ -314,15 +327,39 @@ bool store_is_mounted(struct store *s, const char *container_id)
 	return yes;
 }
 
-int store_layer_mount_at(struct store *s, crio_call *call, const char *layer_id, const char *label, const char *path,
-			 crio_err *err)
+int store_root_open(struct store *s, crio_call *call, const char *container_id, const char *mountpoint, int *ret_fd, bool *ret_host_ids,
+		    crio_err *err)
+{
+	cleanup_rec struct rec *c = table_find(&s->t[T_CONTAINERS], container_id);
+	if (!c)
+		return err_set(err, CRIO_E_NOT_FOUND, "container %s in store %s", container_id, s->root);
+	bool host_ids = !id_maps_set(&c->u.ctr.maps) || s->whiteout != CRIO_WHITEOUT_REMOVE;
+	if (!host_ids) {
+		int r = store_layer_tree_open(s, call, c->u.ctr.layer, ret_fd, err);
+		if (r < 0)
+			return r;
+	} else {
+		int fd = open(mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0)
+			return err_errno(err, errno, "open %s", mountpoint);
+		*ret_fd = fd;
+	}
+	*ret_host_ids = host_ids;
+	return 0;
+}
+
+int store_layer_mount_at(struct store *s, crio_call *call, const char *layer_id, const char *label, const struct id_maps *maps,
+			 const char *path, crio_err *err)
 {
 	struct crio_storage_mounts_out out = {.size = sizeof(out)};
+	cleanup_userns struct userns u = USERNS_INIT;
 	int r = id_check("layer", layer_id, err);
+	if (!r)
+		r = maps_open(maps, &u, err);
 	if (!r)
 		r = plugin_rows(s, call, layer_id, true, label, &out, err);
 	if (!r)
-		r = mount_rows(&out.rows, path, err);
+		r = mount_rows(&out.rows, u.user, path, err);
 	return r < 0 ? err_wrap(err, "mount layer %s", layer_id) : 0;
 }
 

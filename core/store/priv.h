@@ -215,14 +215,20 @@ int layers_unreferenced(struct edit *e, const struct set *images, const char *bu
 int layers_discard(struct store *s, crio_call *call, const struct strv *gone, crio_err *err);
 /* Removes a layer that another tool left incomplete. layers locked. */
 int layer_incomplete_remove(struct store *s, crio_call *call, const char *id, crio_err *err);
-int layer_record(const char *id, const char *parent, const char *mount_label, struct json_object **ret);
+/* maps may be NULL. */
+int layer_record(const char *id, const char *parent, const char *mount_label, const struct id_maps *maps, struct json_object **ret);
+int record_maps(struct json_object *o, const struct id_maps *maps); /* "uidmap", "gidmap", when there are any. NOMEM */
 
 /* ---- mounts (mounts.c, mount.c) ---- */
 void mnts_release(struct store *s);
 int mnt_unmount(struct store *s, crio_call *call, const char *layer, bool force, crio_err *err);
 void mnt_forget(struct store *s, const char *layer);
-/* Mounts the rows over each other at path. */
-int mount_rows(const struct crio_mount_rows *rows, const char *path, crio_err *err);
+/* Mounts the rows over each other at path. userns: a user namespace by whose maps ids are shown; -1 as they are. Of an overlay the
+ * lower directories are mapped (the upper one's files have the mapped owners on disk), of all else the mount. */
+int mount_rows(const struct crio_mount_rows *rows, int userns, const char *path, crio_err *err);
+/* An overlay with mapped lower directories, for kernels that want those by path (before 6.15): they are mounted where only a
+ * short-lived thread sees them. */
+int mount_overlay_apart(const struct crio_mount_row *row, int userns, const char *path, crio_err *err);
 /* One row with mount(2), for kernels without the new way. */
 int mount_row_old(const struct crio_mount_row *row, const char *path, crio_err *err);
 

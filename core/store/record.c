@@ -94,7 +94,10 @@ static int container_init(struct rec *r)
 	    .names = r->names,
 	    .created_ns = r->created_ns,
 	};
-	return str_is_hex(c->layer, 64) ? 0 : CRIO_E_CORRUPT;
+	int code = id_map_from_json(json_get(r->o, "uidmap"), ID_MAP_STORAGE, &c->maps.uids);
+	if (!code)
+		code = id_map_from_json(json_get(r->o, "gidmap"), ID_MAP_STORAGE, &c->maps.gids);
+	return code < 0 || str_is_hex(c->layer, 64) ? code : CRIO_E_CORRUPT;
 }
 
 static int rec_init(struct rec *r, bool read_only)
@@ -156,6 +159,8 @@ void rec_unref(struct rec *r)
 {
 	if (!r || atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1)
 		return;
+	if (r->kind == T_CONTAINERS)
+		id_maps_release(&r->u.ctr.maps);
 	json_object_put(r->o);
 	free(r->text);
 	free(r->strv);

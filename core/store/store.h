@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "core/exec/call.h"
+#include "core/util/idmap.h"
 #include "core/util/str.h"
 
 struct plugin_inst;
@@ -225,6 +226,7 @@ struct store_container {
 	const char *mount_label;
 	struct crio_strs names;
 	int64_t created_ns;
+	struct id_maps maps;  /* its files are shown mapped; without lines: as they are */
 };
 struct store_container *store_container_ref(struct store_container *c);
 void store_container_unref(struct store_container *c);
@@ -250,6 +252,7 @@ struct store_container_args {
 	const char *metadata;
 	const char *mount_label, *process_label; /* NULL: "" */
 	int64_t quota;				 /* bytes, 0 none */
+	const struct id_maps *maps; /* of its user namespace: the image's files then belong to its users; NULL none */
 };
 /* Makes the read-write layer, the record and both userdata directories (0700). EXISTS: the id or a name is taken.
  * Undone on failure. ret may be NULL. */
@@ -267,16 +270,21 @@ char *store_container_run_dir(const struct store *s, const char *id);
 /* ---- mounts ---- */
 
 /* Mounts the container's layer and counts. *ret_path (the caller's) is where; a mount that an earlier run left is taken
- * over. */
+ * over. One with id maps is mounted mapped: nothing is copied or changed for it. UNSUPPORTED: the file system below cannot be. */
 int store_mount(struct store *s, crio_call *call, const char *container_id, char **ret_path, crio_err *err);
+/* The root of a mounted container, for writing to it: an O_PATH descriptor, the caller's. *ret_host_ids: owners there are ids of the
+ * host, as at the mountpoint. False, and only with id maps: owners are those inside, which no id map stands before (through the mountpoint
+ * the host's root, whom the maps do not know, could make nothing). */
+int store_root_open(struct store *s, crio_call *call, const char *container_id, const char *mountpoint, int *ret_fd, bool *ret_host_ids,
+		    crio_err *err);
 /* Takes one count back; unmounts and releases at the last, or at once when force. Not mounted or absent is success. */
 int store_unmount(struct store *s, crio_call *call, const char *container_id, bool force, crio_err *err);
 /* True when it is mounted now (from memory after the first look). */
 bool store_is_mounted(struct store *s, const char *container_id);
 /* Mounts a layer with its parents, read only, at `path` (exists): image volumes, VM images. Undo with
- * store_layer_unmount_at; not counted. label: SELinux, NULL or "" none. */
-int store_layer_mount_at(struct store *s, crio_call *call, const char *layer_id, const char *label, const char *path,
-			 crio_err *err);
+ * store_layer_unmount_at; not counted. label: SELinux, NULL or "" none. maps: of whom it is shown to, NULL or without lines none. */
+int store_layer_mount_at(struct store *s, crio_call *call, const char *layer_id, const char *label, const struct id_maps *maps,
+			 const char *path, crio_err *err);
 int store_layer_unmount_at(struct store *s, crio_call *call, const char *layer_id, const char *path, crio_err *err);
 /* The rows as the plugin gives them, for runtimes that mount by themselves; memory of the call. */
 int store_mount_rows(struct store *s, crio_call *call, const char *layer_id, bool read_only,

@@ -44,7 +44,7 @@ int fs_open_beneath(int dirfd, const char *path, int flags, mode_t mode, crio_er
 	return fd;
 }
 
-int fs_mkdirs_in(int dirfd, const char *path, mode_t mode, crio_err *err)
+int fs_mkdirs_in_as(int dirfd, const char *path, mode_t mode, uid_t uid, gid_t gid, crio_err *err)
 {
 	cleanup_free char *p = strdup(path);
 	if (!p)
@@ -72,8 +72,11 @@ int fs_mkdirs_in(int dirfd, const char *path, mode_t mode, crio_err *err)
 			}
 			if (parent < 0)
 				return err_errno(err, errno, "open parent of '%s' in root", p);
-			if (mkdirat(parent, last ? last + 1 : p, mode) < 0 && errno != EEXIST)
+			bool made = mkdirat(parent, last ? last + 1 : p, mode) == 0;
+			if (!made && errno != EEXIST)
 				return err_errno(err, errno, "make directory '%s' in root", p);
+			if (made && (uid || gid) && fchownat(parent, last ? last + 1 : p, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
+				return err_errno(err, errno, "give directory '%s' in root to %u:%u", p, uid, gid);
 			fd = do_openat2(dirfd, p, O_PATH | O_DIRECTORY, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
 		}
 		if (fd < 0)
@@ -83,6 +86,11 @@ int fs_mkdirs_in(int dirfd, const char *path, mode_t mode, crio_err *err)
 		e = slash;
 	}
 	return fs_open_in(dirfd, path, O_PATH | O_DIRECTORY, 0, err);
+}
+
+int fs_mkdirs_in(int dirfd, const char *path, mode_t mode, crio_err *err)
+{
+	return fs_mkdirs_in_as(dirfd, path, mode, 0, 0, err);
 }
 
 int fs_mkdir_p(const char *path, mode_t mode, crio_err *err)

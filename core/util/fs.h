@@ -23,6 +23,8 @@ int fs_open_in(int dirfd, const char *path, int flags, mode_t mode, crio_err *er
 int fs_open_beneath(int dirfd, const char *path, int flags, mode_t mode, crio_err *err);
 /* Makes each missing directory of path below dirfd (RESOLVE_IN_ROOT), mode 0755 owner root; returns an O_PATH fd. */
 int fs_mkdirs_in(int dirfd, const char *path, mode_t mode, crio_err *err);
+/* The same, and what it makes belongs to that user and group. */
+int fs_mkdirs_in_as(int dirfd, const char *path, mode_t mode, uid_t uid, gid_t gid, crio_err *err);
 
 /* mkdir -p of an absolute path of our own configuration. */
 int fs_mkdir_p(const char *path, mode_t mode, crio_err *err);

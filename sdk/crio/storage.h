@@ -21,7 +21,8 @@ extern "C" {
 
 enum crio_storage_caps {
 	CRIO_STORAGE_CAP_QUOTA = 1 << 0,
-	CRIO_STORAGE_CAP_SHIFT = 1 << 1,     /* mounts() can serve an id-mapped tree */
+	CRIO_STORAGE_CAP_SHIFT = 1 << 1,     /* reserved. The core maps ids by itself: of a row of type "overlay" the lower directories, of any
+					      * other the mount; the trees are the same for all pods */
 	CRIO_STORAGE_CAP_BLOCK = 1 << 2,     /* rows are block devices that a VM may take as they are */
 	CRIO_STORAGE_CAP_CHANGES = 1 << 3,
 	CRIO_STORAGE_CAP_BLOB = 1 << 4       /* takes or gives whole blobs: apply_blob, diff_blob */

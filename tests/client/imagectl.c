@@ -160,7 +160,7 @@ static int cmd_tree(const char *ref, const char *dir, bool mount, crio_err *err)
 	if (r == 0)
 		r = images_container_layer(images, call, im, "", &s, layer, err);
 	if (r == 0)
-		r = mount ? store_layer_mount_at(s, call, layer, NULL, dir, err)
+		r = mount ? store_layer_mount_at(s, call, layer, NULL, NULL, dir, err)
 			  : store_layer_unmount_at(s, call, layer, dir, err);
 	return r;
 }

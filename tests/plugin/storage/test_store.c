@@ -336,12 +336,12 @@ static void views(void **state)
 	}
 	assert_int_equal(sh(NULL, "mkdir -p view"), 0);
 	cleanup_free char *at = path_fmt("%s/view", ground.dir), *path = NULL;
-	ok(store_layer_mount_at(s, CALL, first, "", at, err));
+	ok(store_layer_mount_at(s, CALL, first, "", NULL, at, err));
 	assert_true(there("view/f0"));
 	assert_int_not_equal(sh(NULL, "touch view/x 2>/dev/null"), 0);
 	ok(store_layer_unmount_at(s, CALL, first, at, err));
 	assert_false(there("view/f0"));
-	ok(store_layer_mount_at(s, CALL, id, NULL, at, err));
+	ok(store_layer_mount_at(s, CALL, id, NULL, NULL, at, err));
 	assert_true(there("view/f0") && there("view/%s", text));
 	assert_int_not_equal(sh(NULL, "touch view/x 2>/dev/null"), 0);
 	ok(store_layer_unmount_at(s, CALL, id, at, err));
@@ -364,7 +364,7 @@ static void views(void **state)
 	}
 	if (ground.overlay) { /* lost links are made again */
 		assert_int_equal(sh(NULL, "rm views/root/overlay/l/*"), 0);
-		ok(store_layer_mount_at(s, CALL, id, NULL, at, err));
+		ok(store_layer_mount_at(s, CALL, id, NULL, NULL, at, err));
 		assert_true(there("view/f0"));
 		ok(store_layer_unmount_at(s, CALL, id, at, err));
 	}

@@ -83,7 +83,7 @@ static void test_pod(void **state)
 	assert_int_equal(c.sec.ns.network, NS_NODE);
 	assert_int_equal(c.sec.ns.pid, NS_CONTAINER);
 	assert_true(c.sec.ns.userns.set);
-	assert_int_equal(c.sec.ns.userns.uids[0].host_id, 100000);
+	assert_int_equal(c.sec.ns.userns.maps.uids.v[0].host_id, 100000);
 	assert_int_equal(c.sec.groups_policy, GROUPS_STRICT);
 	assert_int_equal(c.sec.supplemental_groups[1], 6);
 	assert_int_equal(c.sec.seccomp.type, PROFILE_LOCALHOST);
@@ -183,7 +183,7 @@ static void test_container(void **state)
 	assert_string_equal(c.env.v[1], "B=");
 	assert_int_equal(c.n_mounts, 2);
 	assert_int_equal(c.mounts[0].propagation, PROPAGATION_HOST_TO_CONTAINER);
-	assert_int_equal(c.mounts[0].n_uids, 1);
+	assert_int_equal(c.mounts[0].maps.uids.n, 1);
 	assert_string_equal(c.mounts[1].image, "img");
 	assert_string_equal(c.mounts[1].host_path, "");
 	assert_string_equal(c.devices[0].permissions, "rwm");

@@ -339,7 +339,7 @@ static void config_copies(void **state)
 {
 	struct resources a, b;
 	struct namespace_options n = {0}, m = {0};
-	struct id_mapping map = {100000, 0, 65536};
+	struct id_mapping map = {.host_id = 100000, .length = 65536};
 
 	(void)state;
 	assert_int_equal(resources_init(&a), 0);
@@ -355,12 +355,12 @@ static void config_copies(void **state)
 	assert_string_equal(b.hugepages[0].page_size, "2MB");
 	resources_release(&b);
 	n.target_id = strdup("t");
-	n.userns = (struct userns_options){.set = true, .uids = &map, .n_uids = 1};
+	n.userns = (struct userns_options){.set = true, .maps.uids = {&map, 1}};
 	assert_int_equal(namespace_options_copy(&m, &n), 0);
-	assert_int_equal(m.userns.uids[0].host_id, 100000);
+	assert_int_equal(m.userns.maps.uids.v[0].host_id, 100000);
 	free(n.target_id);
 	free(m.target_id);
-	free(m.userns.uids);
+	id_maps_release(&m.userns.maps);
 }
 
 int main(void)

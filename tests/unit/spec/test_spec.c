@@ -260,11 +260,11 @@ static void requested_mounts(void **state)
 	m->propagation = PROPAGATION_HOST_TO_CONTAINER;
 	refuse_spec(f, CRIO_E_INVALID, "");
 	m->propagation = PROPAGATION_PRIVATE;
-	m->uids = calloc(1, sizeof(*m->uids));
-	m->n_uids = 1;
-	m->uids[0].length = 65536;
+	assert_int_equal(id_map_add(&m->maps.uids, 0, 100000, 65536, NULL), 0);
 	refuse_spec(f, CRIO_E_INVALID, "idmap");
 	f->a.runtime_idmap = true;
+	refuse_spec(f, CRIO_E_INVALID, "no GID mappings");
+	assert_int_equal(id_map_add(&m->maps.gids, 0, 0, 65536, NULL), 0);
 	make_spec(f);
 	assert_int_equal(
 	    json_int(json_object_array_get_idx(json_arr(mount_at(f->spec, "/x"), "uidMappings"), 0), "size", 0), 65536);
