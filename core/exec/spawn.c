@@ -83,6 +83,12 @@ int spawn_child_clone(int (*fn)(void *), void *arg, int flags, int *ret_slot, cr
 	return pid < 0 ? err_errno(err, saved, "clone") : pid;
 }
 
+void spawn_child_reap(int pid)
+{
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
 static int clone_child(struct child *c, struct proc *ret, crio_err *err)
 {
 	int pidfd = -1;

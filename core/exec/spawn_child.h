@@ -22,6 +22,8 @@ struct child {
  * blocked; the calling thread stands still until it ends or executes. ret_slot: what CLONE_PIDFD or CLONE_PARENT_SETTID fill.
  * Returns the pid, or a code. */
 int spawn_child_clone(int (*fn)(void *), void *arg, int flags, int *ret_slot, crio_err *err);
+/* Waits for the end of such a child that has no pidfd. */
+void spawn_child_reap(int pid);
 
 /* The child's main: async-signal-safe only, on a stack of its own, memory shared with the parent. Never returns to it. */
 int spawn_child_main(void *arg);

@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/exec/spawn_child.h"
@@ -151,8 +150,7 @@ static int finish(struct helper *h, pthread_t t, int r, crio_err *err)
 		(void)err_move(err, &h->err);
 		return err_wrap(err, "make a user namespace%s", hint);
 	}
-	while (waitpid(h->pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	spawn_child_reap(h->pid);
 	if (r == 0)
 		return 0;
 	if (r == CRIO_E_ABORTED && h->failed)

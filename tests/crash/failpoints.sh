@@ -15,7 +15,6 @@ unreached() {
 	hook.run: no hook is there in a life
 	network.check runtime.pids runtime.probe_monitor runtime.state runtime.stats: nothing asks for them yet
 	storage.status: only store_status asks, which no request reaches
-	storage.tree_open: only a pull to a second storage driver reads a layer back
 	runtime.attach runtime.resize runtime.exec_resize runtime.port_forward: streams are not built yet
 	runtime.checkpoint runtime.restore runtime.pause runtime.resume: checkpoints are not built yet
 	runtime.sandbox_create runtime.sandbox_stop: only kata has them

@@ -10,10 +10,17 @@ why() { sed 's/^/#   /' "$1" | head -40; }
 # The scripted life of a pod, in steps: each is a function life_STEP that may be repeated until it has worked, as a kubelet
 # would. What has worked is noted in DONE, and life_verify holds the daemon to it.
 # shellcheck disable=SC2034
-STEPS=(pull pod create start exec tick update reopen look short stop remove stop_pod remove_pod remove_image)
+STEPS=(pull pod mapped create start exec tick update reopen look short stop remove stop_pod remove_pod remove_image)
 share='.linux.security_context.namespace_options.pid=0'
 life_pull() { pull >/dev/null && pull "$REGISTRY/twolayer:1" >/dev/null; }
 life_pod() { P=$(run_pod life "$share|.port_mappings=[{host_port:18080,container_port:80}]" "${HANDLER:-crun}"); }
+# A pod with a user namespace, and a container on its mapped image; what an interrupted try left of it goes first.
+life_mapped() {
+	local m
+	for m in $(cri ListPodSandbox '{}' | jq -r '.items[]?|select(.metadata.name=="mapped").id'); do rm_pod "$m" || return; done
+	m=$(run_pod mapped '.linux.security_context.namespace_options.userns_options={mode:0,uids:[{container_id:0,host_id:200000,length:65536}],gids:[{container_id:0,host_id:200000,length:65536}]}' \
+		"${HANDLER:-crun}") && create_ctr "$m" mapped c >/dev/null && rm_pod "$m"
+}
 life_create() { C=$(create_ctr "$P" life main ".command=[\"sh\",\"-c\",\"trap \\\"exit 3\\\" TERM; i=0; while :; do i=\$((i+1)); echo line \$i; sleep 0.05; done\"]" "$share"); }
 # A start that was interrupted may have been done.
 life_start() { start_ctr "$C" || [ "$(ctr_field "$C" state)" = CONTAINER_RUNNING ]; }
@@ -82,7 +89,7 @@ life_verify() {
 	if done_has tick && done_has create; then main_log | grep "said-$TICK" >/dev/null || { echo "an exec's line is not in the log"; return 1; }; fi
 	# Nothing else: at most what the interrupted step was making.
 	local id known=0; for id in $all; do case $id in "${C:-}"|"${S:-}") known=$((known + 1)) ;; esac; done
-	case $now in create|short) known=$((known + 1)) ;; esac
+	case $now in create|short|mapped) known=$((known + 1)) ;; esac
 	[ "$(wc -w <<<"$all")" -le "$known" ] || { echo "containers nobody asked for: $all"; return 1; }
 }
 

@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include "core/exec/userns.h"
 #include "core/store/priv.h"
 
 static void ids(void **state)
@@ -373,6 +374,102 @@ static void views(void **state)
 	wipe_store("views");
 }
 
+/* "owner:group" of a path. */
+static void owned(const char *want, const char *path, const char *below)
+{
+	cleanup_free char *out = NULL;
+
+	assert_int_equal(sh(&out, "stat -c %%u:%%g %s%s", path, below), 0);
+	out[strcspn(out, "\n")] = '\0';
+	assert_string_equal(out, want);
+}
+
+static void mapped(void **state)
+{
+	struct store *s = open_store("mapped");
+	char low[65], id[65], im[65], c[65];
+	struct id_maps maps = {0};
+	const char *names[] = {"mapped"};
+	cleanup_free char *path = NULL, *again = NULL, *at = path_fmt("%s/view", ground.dir);
+	bool host_ids = false;
+	int fd = -1;
+	(void)state;
+
+	make_layer(s, "", "low", "1", low);
+	make_layer(s, low, "high", "2", id);
+	make_image(s, id, "localhost/mapped:1", "mapped", im);
+	assert_int_equal(id_map_parse("0:100000:1000", "UID", &maps.uids, NULL), 0);
+	assert_int_equal(id_map_parse("0:200000:1000", "GID", &maps.gids, NULL), 0);
+	assert_true(id_new(c));
+	struct store_container_args args = {.id = c, .names = {names, 1}, .image = im, .metadata = "", .maps = &maps};
+	ok(store_container_create(s, CALL, &args, NULL, err));
+	ok(store_mount(s, CALL, c, &path, err));
+	owned("100000:200000", path, "");
+	owned("100000:200000", path, "/low");
+	owned("100000:200000", path, "/high");
+	/* Written to from outside: through the descriptor. */
+	ok(store_root_open(s, CALL, c, path, &fd, &host_ids, err));
+	assert_true(host_ids == ground.overlay);
+	int dir = -1;
+	ok((dir = fs_mkdirs_in_as(fd, "/a/b", 0755, host_ids ? 100000 : 0, host_ids ? 200000 : 0, err)));
+	(void)close(dir);
+	(void)close(fd);
+	owned("100000:200000", path, "/a/b");
+	/* And from inside: as who is root there. */
+	assert_int_equal(sh(NULL, "chmod 711 . mapped mapped/* mapped/*/* 2>/dev/null; chmod 755 %s; cd %s && setpriv --reuid 100000 --regid 200000 --clear-groups sh -c 'echo x >in && echo y >>low && mkdir d && rmdir a/b'", path, path), 0);
+	owned("100000:200000", path, "/in");
+	owned("100000:200000", path, "/low");
+	/* The layer is as it was. */
+	int tree = -1;
+	ok(store_layer_tree_open(s, CALL, low, &tree, err));
+	struct stat st;
+	assert_int_equal(fstatat(tree, "low", &st, 0), 0);
+	assert_int_equal(st.st_uid, 0);
+	assert_int_equal(st.st_size, 1);
+	(void)close(tree);
+	/* The daemon goes and comes: the record has the maps, and what was written stays whose it is. */
+	store_close(s);
+	s = open_store("mapped");
+	cleanup_store_container struct store_container *rec = store_container_get(s, c);
+	assert_int_equal(id_to_host(&rec->maps.gids, 0), 200000);
+	ok(store_unmount(s, CALL, c, true, err));
+	assert_false(there("%s/in", path));
+	ok(store_mount(s, CALL, c, &again, err));
+	assert_string_equal(path, again);
+	owned("100000:200000", path, "/in");
+	owned("100000:200000", path, "");
+	/* A view of the image for the same users. */
+	assert_int_equal(sh(NULL, "mkdir -p view"), 0);
+	ok(store_layer_mount_at(s, CALL, id, NULL, &maps, at, err));
+	owned("100000:200000", at, "/low");
+	ok(store_layer_unmount_at(s, CALL, id, at, err));
+	if (ground.overlay) { /* the way of kernels before 6.15 */
+		cleanup_userns struct userns u = USERNS_INIT;
+		struct crio_mount_rows rows;
+		ok(userns_make(&maps, 0, &u, err));
+		ok(store_mount_rows(s, CALL, id, true, &rows, err));
+		ok(mount_overlay_apart(CRIO_ROW(crio_mount_row, rows, 0), u.user, at, err));
+		owned("100000:200000", at, "/low");
+		owned("100000:200000", at, "/high");
+		assert_int_equal(sh(NULL, "test $(grep -c view /proc/self/mountinfo) = 1"), 0);
+		ok(fs_umount(at, err));
+		/* A lower directory that cannot be mapped. */
+		assert_int_equal(sh(NULL, "mkdir -p raw && mount -t ramfs none raw"), 0);
+		cleanup_free char *lower = path_fmt("lowerdir=%s/raw", ground.dir);
+		const char *opts[] = {lower};
+		const struct crio_mount_row row = {.size = sizeof(row), .type = "overlay", .source = "overlay", .target = "", .options = {opts, 1}};
+		fails(CRIO_E_UNSUPPORTED, mount_overlay_apart(&row, u.user, at, err));
+		const struct crio_mount_rows one = {&row, 1, sizeof(row)};
+		fails(CRIO_E_UNSUPPORTED, mount_rows(&one, u.user, at, err));
+		assert_int_equal(sh(NULL, "umount raw && rmdir raw"), 0);
+	}
+	ok(store_container_delete(s, CALL, c, err));
+	ok(store_image_delete(s, CALL, im, err));
+	store_close(s);
+	id_maps_release(&maps);
+	wipe_store("mapped");
+}
+
 static void driver_words(void **state)
 {
 	struct store *s = open_store("words");
@@ -401,7 +498,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(ids),    cmocka_unit_test(layers),	      cmocka_unit_test(child_first),
 	    cmocka_unit_test(images), cmocka_unit_test(bad_big_data), cmocka_unit_test(containers),
-	    cmocka_unit_test(views),  cmocka_unit_test(driver_words),
+	    cmocka_unit_test(views), cmocka_unit_test(mapped),  cmocka_unit_test(driver_words),
 	};
 	(void)argc;
 	ground_enter(ground_driver(argv[0]));
