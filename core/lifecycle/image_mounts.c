@@ -99,9 +99,11 @@ static int mount_one(struct container *c, crio_call *call, size_t i, crio_err *e
 	cleanup_free char *path = path_fmt("%s/" DIR_NAME "/%zu-%s", c->run_dir, i, layer), *source = NULL;
 	if (!path)
 		return err_nomem(err);
+	/* By the mount's own maps, or so that the files are root's in the pod's user namespace. */
+	const struct id_maps *maps = id_maps_set(&m->maps) ? &m->maps : &c->pod->maps;
 	r = fs_mkdir_p(path, 0700, err);
 	if (r == 0)
-		r = store_layer_mount_at(c->pod->store, call, layer, "", &c->pod->maps, path, err);
+		r = store_layer_mount_at(c->pod->store, call, layer, "", maps, path, err);
 	if (r == 0)
 		r = sub_path(m, path, &source, err);
 	if (r == 0)

@@ -100,7 +100,7 @@ struct lifecycle {
 	struct leftover *leftovers; /* guarded by lock, as its timer */
 	int leftover_timer;
 	struct layer_meter *meter; /* fixed; layer_meter.c */
-	pthread_mutex_t userns_lock; /* before none; held over memory alone. Guards: */
+	pthread_mutex_t userns_lock; /* when none of the others is held; store.mu may be taken under it. Guards: */
 	struct userns_claim *userns_claims; /* userns.c */
 	struct stats_keep host_net; /* interfaces of the host, which pods with its network share */
 	bool stopping;            /* guarded by lock */
