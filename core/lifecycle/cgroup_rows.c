@@ -39,6 +39,19 @@ static bool take_number(const struct cgroup_row *row, char *text, struct cgroup_
 	return true;
 }
 
+/* A limit of a group further in: the lower one counts. */
+static bool take_least(const struct cgroup_row *row, char *text, struct cgroup_stats *s)
+{
+	uint64_t v = UINT64_MAX, *to = number_at(s, row->to);
+	char *end;
+
+	if (strncmp(text, "max", 3) != 0 && !number(text, &v, &end))
+		return false;
+	if (v < *to || (!*to && v != UINT64_MAX)) /* pids have 0 for "not read" */
+		*to = v;
+	return true;
+}
+
 static void take_word(const struct cgroup_row *row, const char *line, size_t key_n, struct cgroup_stats *s)
 {
 	for (size_t i = 0; i < row->n_words; i++) {
@@ -200,10 +213,26 @@ static bool take_io_v2(const struct cgroup_row *row, char *text, struct cgroup_s
 	return true;
 }
 
+/* Of a group further in, whose quota is the one that holds processes back. */
+static bool take_throttling(const struct cgroup_row *row, char *text, struct cgroup_stats *s)
+{
+	struct cgroup_stats inner = {0};
+
+	if (!take_words(row, text, &inner))
+		return false;
+	if (inner.periods > s->periods) {
+		s->periods = inner.periods;
+		s->throttled_periods = inner.throttled_periods;
+		s->throttled_ns = inner.throttled_ns;
+	}
+	return true;
+}
+
 /* ---- the tables ---- */
 
 #define NUMBER(controller, file, what, to, has) {controller, file, what, take_number, NULL, 0, to, has}
 #define WORDS(controller, file, what, words, has) {controller, file, what, take_words, words, ARRAY_SIZE(words), 0, has}
+#define LEAST(file, what, to) {"", file, what, take_least, NULL, 0, to, 0}
 #define PRESSURE(file, to) {"", file, CGROUP_BASIC, take_pressure, NULL, 0, to, 0}
 
 static const struct cgroup_word v2_cpu[] = {{"usage_usec", AT(cpu_usage_ns), 1000},
@@ -212,6 +241,8 @@ static const struct cgroup_word v2_cpu[] = {{"usage_usec", AT(cpu_usage_ns), 100
 					    {"nr_periods", AT(periods), 0},
 					    {"nr_throttled", AT(throttled_periods), 0},
 					    {"throttled_usec", AT(throttled_ns), 1000}};
+static const struct cgroup_word v2_throttling[] = {
+    {"nr_periods", AT(periods), 0}, {"nr_throttled", AT(throttled_periods), 0}, {"throttled_usec", AT(throttled_ns), 1000}};
 static const struct cgroup_word v2_memory[] = {
     {"anon", AT(memory_rss), 0},	{"file", AT(memory_cache), 0},
     {"kernel", AT(memory_kernel), 0},	{"file_mapped", AT(memory_mapped_file), 0},
@@ -233,6 +264,11 @@ static const struct cgroup_row v2_rows[] = {
     NUMBER("", "memory.peak", CGROUP_MORE, AT(memory_max_usage), 0),
     WORDS("", "memory.events", CGROUP_MORE, v2_events, 0),
     {"", "io.stat", CGROUP_MORE, take_io_v2, NULL, 0, 0, 0},
+    /* In a scope of systemd's crun makes a group of its own, and sets the limits there. What is used counts for the scope, too. */
+    LEAST("container/memory.max", CGROUP_BASIC, AT(memory_limit)),
+    LEAST("container/memory.swap.max", CGROUP_BASIC, AT(swap_limit)),
+    LEAST("container/pids.max", CGROUP_MORE, AT(pids_limit)),
+    {"", "container/cpu.stat", CGROUP_MORE, take_throttling, v2_throttling, ARRAY_SIZE(v2_throttling), 0, 0},
 };
 
 static const struct cgroup_word v1_cpu[] = {

@@ -132,6 +132,42 @@ static void test_v2(void **state)
 	assert_int_equal(cgroup_stats_read("/none", CGROUP_ALL, &s, NULL), CRIO_E_NOT_FOUND);
 }
 
+/* crun, in a scope of systemd's, sets limits in a group of its own: the lower one counts, wherever it is. */
+static void test_inner_limits(void **state)
+{
+	static const struct file inner[] = {
+	    {"a/container/memory.max", "2000000\n"},
+	    {"a/container/memory.swap.max", "8192\n"},
+	    {"a/container/pids.max", "max\n"},
+	    {"a/container/memory.current", "5\n"},
+	    {"a/container/cpu.stat", "usage_usec 1\nnr_periods 9\nnr_throttled 5\nthrottled_usec 11\n"},
+	};
+	struct cgroup_stats s;
+
+	(void)state;
+	put_all(v2, ARRAY_SIZE(v2));
+	put_all(inner, ARRAY_SIZE(inner));
+	cgroup_set_root_for_test(dir, true);
+	assert_int_equal(cgroup_stats_read("/a", CGROUP_ALL, &s, NULL), 0);
+	assert_int_equal(s.memory_usage, 1000000);
+	assert_int_equal(s.cpu_usage_ns, 5000000);
+	assert_int_equal(s.memory_limit, 2000000);
+	assert_int_equal(s.memory_available, 1100000);
+	assert_int_equal(s.swap_limit, 8192);
+	assert_int_equal(s.pids_limit, 100);
+	assert_int_equal(s.periods, 9);
+	assert_int_equal(s.throttled_periods, 5);
+	assert_int_equal(s.throttled_ns, 11000);
+	cgroup_stats_release(&s);
+	put("a/container/memory.max", "4000000\n");
+	put("a/pids.max", "max\n");
+	put("a/container/pids.max", "50\n");
+	assert_int_equal(cgroup_stats_read("/a", CGROUP_ALL, &s, NULL), 0);
+	assert_int_equal(s.memory_limit, 3000000);
+	assert_int_equal(s.pids_limit, 50);
+	cgroup_stats_release(&s);
+}
+
 static const struct file v1[] = {
     {"cpuacct/p/a/cpuacct.usage", "5000000000\n"},
     {"cpuacct/p/a/cpuacct.usage_percpu", "3000000000 0 2000000000 \n"},
@@ -331,7 +367,7 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-	    T(test_v2), T(test_v1), T(test_nonsense), T(test_kept_open), T(test_many_readers), T(test_real_group),
+	    T(test_v2), T(test_inner_limits), T(test_v1), T(test_nonsense), T(test_kept_open), T(test_many_readers), T(test_real_group),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
