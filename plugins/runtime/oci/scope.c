@@ -6,7 +6,7 @@
 
 #include "oci.h"
 
-#define SETTLE_NS NSEC_PER_SEC /* for systemd to do what it has accepted */
+#define SETTLE_NS (10 * NSEC_PER_SEC) /* for systemd to do what it has accepted; milliseconds unless the node is overloaded */
 
 static bool is_in(pid_t pid, const char *unit)
 {
@@ -48,12 +48,14 @@ int scope_start(struct oci *o, crio_call *call, const char *unit, const char *sl
 		list_add(&argv, head[i]);
 	list_add(&argv, unit);
 	list_add(&argv, "fail");
-	list_add(&argv, "4"); /* properties: */
+	list_add(&argv, "5"); /* properties: */
 	list_add(&argv, "PIDs"), list_add(&argv, "au"), list_add(&argv, "1"), list_addf(&argv, "%d", (int)pid);
 	list_add(&argv, "Slice"), list_add(&argv, "s"), list_add(&argv, slice);
 	list_add(&argv, "DefaultDependencies"), list_add(&argv, "b"), list_add(&argv, "false");
 	/* conmon ignores it: at shutdown the container ends first, then conmon by itself */
 	list_add(&argv, "KillSignal"), list_add(&argv, "i"), list_add(&argv, "13");
+	/* one that failed would keep its name from the next */
+	list_add(&argv, "CollectMode"), list_add(&argv, "s"), list_add(&argv, "inactive-or-failed");
 	list_add(&argv, "0"); /* auxiliary units */
 	run_env(&env);
 	if (argv.oom || env.oom)
@@ -66,7 +68,13 @@ int scope_start(struct oci *o, crio_call *call, const char *unit, const char *sl
 	if (got.exit_code)
 		return o->host->fail(err, CRIO_E_INTERNAL, "put conmon into %s: systemd said: %s", unit,
 				     str0(got.err.p));
-	while (!is_in(pid, unit) && mono_ns() < end && !o->host->cancelled(call))
+	while (!is_in(pid, unit)) {
+		if (o->host->cancelled(call))
+			return o->host->fail(err, CRIO_E_CANCELLED, "put conmon into %s: cancelled", unit);
+		if (mono_ns() >= end)
+			return o->host->fail(err, CRIO_E_DEADLINE, "put conmon into %s: systemd has accepted that but not done it for %d s",
+					     unit, (int)(SETTLE_NS / NSEC_PER_SEC));
 		(void)usleep(2000);
+	}
 	return 0;
 }
