@@ -321,6 +321,30 @@ char *cgroups_of(const struct cgroups *g, pid_t pid)
 	return ret;
 }
 
+void cgroups_trim(char *path, const char *id)
+{
+	static const char inner[] = "/container";
+	char *at = strstr(path, id), *end = at ? strchr(at, '/') : NULL;
+	size_t n = sizeof(inner) - 1;
+
+	if (!end)
+		return;
+	if (end - at > 6 && !strncmp(end - 6, ".scope", 6) && !strncmp(end, inner, n) && (!end[n] || end[n] == '/'))
+		end += n;
+	*end = 0;
+}
+
+char *cgroups_outer(const char *path, const char *id)
+{
+	const char *at = strstr(path, id), *end = at;
+
+	while (end && end > path && *end != '/')
+		end--;
+	if (!end || end == path || (end - path == 13 && !strncmp(path, "/system.slice", 13)))
+		return NULL;
+	return strndup(path, (size_t)(end - path));
+}
+
 bool cgroups_frozen(const struct cgroups *g, const char *path)
 {
 	const char *mount = mount_of(g, "freezer");
@@ -339,9 +363,9 @@ int64_t cgroups_oom_kills(const struct cgroups *g, const char *path)
 	auto_free char *file = NULL, *text = NULL;
 
 	if (!mount || !path_is_safe(path))
-		return 0;
+		return -1;
 	file = fmt("%s%s/%s", mount, path, g->v2 ? "memory.events" : "memory.oom_control");
 	text = file ? file_read(file, 4096, NULL) : NULL;
 	p = text ? strstr(text, "oom_kill ") : NULL;
-	return p ? strtoll(p + 9, NULL, 10) : 0;
+	return p ? strtoll(p + 9, NULL, 10) : -1;
 }

@@ -32,7 +32,12 @@ bool cgroups_remove(const struct cgroups *g, const char *path, int64_t timeout_n
 char *cgroups_of(const struct cgroups *g, pid_t pid);
 void cgroups_thaw(const struct cgroups *g, const char *path);
 bool cgroups_frozen(const struct cgroups *g, const char *path);
-/* Times the kernel has killed a process of it for memory. */
+/* The group `path` is the container's own, or one below it that its processes have made: cuts the latter off. What crun makes in a
+ * scope of systemd's, "container", stays: pausing acts on it. */
+void cgroups_trim(char *path, const char *id);
+/* The group that the container's is in; NULL without memory, or where that is nobody's: the root, or the system's services. */
+char *cgroups_outer(const char *path, const char *id);
+/* Times the kernel has killed a process of it, or of one below, for memory. -1: it is gone, or cannot tell. */
 int64_t cgroups_oom_kills(const struct cgroups *g, const char *path);
 
 #endif

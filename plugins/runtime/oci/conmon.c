@@ -320,6 +320,8 @@ static int learn(struct creation *k, crio_call *call, crio_err *err)
 		free(c->cgroup);
 		c->cgroup = NULL;
 	}
+	if (c->cgroup)
+		ctr_know_group(c);
 	return 0;
 }
 

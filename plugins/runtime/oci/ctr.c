@@ -25,6 +25,7 @@ static void ctr_free(struct ctr *c)
 	free(c->attach_dir);
 	free(c->monitor_cgroup);
 	free(c->cgroup);
+	free(c->outer);
 	free(c);
 }
 
@@ -49,6 +50,17 @@ struct ctr *ctr_new(struct oci *o, const char *id, const char *bundle, const cha
 		return NULL;
 	}
 	return c;
+}
+
+void ctr_know_group(struct ctr *c)
+{
+	cgroups_trim(c->cgroup, c->id);
+	c->outer = cgroups_outer(c->cgroup, c->id);
+	c->outer_kills = cgroups_oom_kills(&c->o->cgroups, c->outer);
+	if (c->outer_kills < 0) {
+		free(c->outer);
+		c->outer = NULL;
+	}
 }
 
 bool ctr_add(struct ctr *c)

@@ -129,6 +129,11 @@ static int op_kill(void *self, crio_call *call, const struct crio_runtime_kill_a
 				     args->signal);
 	if (!c)
 		return 0;
+	if (args->signal == SIGKILL) {
+		pthread_mutex_lock(&o->mu);
+		c->killed = true;
+		pthread_mutex_unlock(&o->mu);
+	}
 	if (args->all && c->cgroup)
 		(void)cgroups_signal(&o->cgroups, c->cgroup, args->signal);
 	if (has_exited(c))
@@ -262,6 +267,7 @@ static void find_cgroup(struct ctr *c)
 	if (cgroup && *cgroup == '/' && strstr(cgroup, c->id)) {
 		c->cgroup = cgroup;
 		cgroup = NULL;
+		ctr_know_group(c);
 	}
 }
 

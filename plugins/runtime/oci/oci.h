@@ -69,11 +69,13 @@ struct ctr {
 	pid_t pid, monitor_pid;
 	uint64_t start, monitor_start;
 	char *cgroup; /* the container's, NULL unknown */
+	char *outer;  /* the group that is in, which is the pod's; NULL none */
+	int64_t outer_kills; /* what that one's cgroups_oom_kills was at the beginning */
 	/* mu */
 	int pidfd, monitor_fd;
 	int pid_watch, monitor_watch,
 	    grace_timer; /* ids of the host; 0: none. Stay set once used: stale ids are harmless */
-	bool exited, monitor_died, deleting;
+	bool exited, monitor_died, deleting, killed; /* killed: by us */
 	int32_t code, oom;
 	int64_t finished_ns;
 };
@@ -106,6 +108,8 @@ extern const struct crio_runtime_ops oci_ops;
 /* ctr.c: the table */
 struct ctr *ctr_new(struct oci *o, const char *id, const char *bundle, const char *persist_dir, const char *exit_dir,
 		    const char *attach_dir);	    /* one reference; NULL without memory */
+/* c->cgroup is there: the rest follows. Once, before watches are on. */
+void ctr_know_group(struct ctr *c);
 bool ctr_add(struct ctr *c);			    /* the table takes a reference of its own; false: the id is there */
 struct ctr *ctr_get(struct oci *o, const char *id); /* a reference, or NULL */
 void ctr_unref(struct ctr *c);

@@ -48,8 +48,18 @@ static bool was_oom(struct ctr *c, int code)
 		if (p && !access(p, F_OK))
 			return true;
 	}
+	if (code != 137 || !c->cgroup)
+		return false;
 	/* conmon may see the end before the notice: the cgroup is still there and has counted */
-	return code == 137 && c->cgroup && cgroups_oom_kills(&c->o->cgroups, c->cgroup) > 0;
+	int64_t n = cgroups_oom_kills(&c->o->cgroups, c->cgroup);
+	if (n >= 0 || !c->o->cgroups.v2)
+		return n > 0;
+	/* systemd takes a scope away with its last process, and then nobody can read it any more. But the pod's group counts, too: if it has
+	 * while this container was there, and nobody of ours killed it, that is why it ended. */
+	pthread_mutex_lock(&c->o->mu);
+	bool killed = c->killed;
+	pthread_mutex_unlock(&c->o->mu);
+	return !killed && c->outer && cgroups_oom_kills(&c->o->cgroups, c->outer) > c->outer_kills;
 }
 
 bool watch_look(struct ctr *c, bool emit)

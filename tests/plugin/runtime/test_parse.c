@@ -5,8 +5,12 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "plugins/runtime/kata/pb.h"
+#include "plugins/runtime/oci/cgroup.h"
 #include "plugins/runtime/oci/json.h"
 #include "plugins/runtime/oci/util.h"
 
@@ -171,10 +175,61 @@ static void small_things(void **st)
 	assert_false(proc_start_time(-1, &start));
 }
 
+static void trimmed(const char *path, const char *want, const char *outer)
+{
+	char *p = strdup(path), *o;
+
+	assert_non_null(p);
+	cgroups_trim(p, "0abc");
+	assert_string_equal(p, want);
+	o = cgroups_outer(p, "0abc");
+	if (outer)
+		assert_string_equal(o, outer);
+	else
+		assert_null(o);
+	free(o);
+	free(p);
+}
+
+/* A container's group whatever its processes have made below it, and the pod's. */
+static void groups(void **state)
+{
+	char dir[] = "/tmp/crio-test-groups.XXXXXX", file[64];
+	struct cgroups g = {.v2 = true, .n = 1};
+
+	(void)state;
+	trimmed("/a.slice/crio-0abc.scope", "/a.slice/crio-0abc.scope", "/a.slice");
+	trimmed("/a.slice/crio-0abc.scope/container", "/a.slice/crio-0abc.scope/container", "/a.slice");
+	trimmed("/a.slice/crio-0abc.scope/container/init.scope", "/a.slice/crio-0abc.scope/container", "/a.slice");
+	trimmed("/a.slice/crio-0abc.scope/containers", "/a.slice/crio-0abc.scope", "/a.slice");
+	trimmed("/a.slice/crio-0abc.scope/init.scope", "/a.slice/crio-0abc.scope", "/a.slice");
+	trimmed("/pod/x/crio-0abc", "/pod/x/crio-0abc", "/pod/x");
+	trimmed("/pod/crio-0abc/container", "/pod/crio-0abc", "/pod");
+	trimmed("/crio-0abc", "/crio-0abc", NULL);
+	trimmed("/system.slice/crio-0abc.scope", "/system.slice/crio-0abc.scope", NULL);
+
+	assert_non_null(mkdtemp(dir));
+	g.h[0].mount = dir;
+	assert_int_equal(cgroups_oom_kills(&g, "/g"), -1);
+	(void)snprintf(file, sizeof(file), "%s/g", dir);
+	assert_int_equal(mkdir(file, 0755), 0);
+	(void)snprintf(file, sizeof(file), "%s/g/memory.events", dir);
+	FILE *f = fopen(file, "we");
+	assert_non_null(f);
+	assert_true(fputs("low 0\nmax 4\noom 3\noom_kill 2\noom_group_kill 0\n", f) >= 0);
+	assert_int_equal(fclose(f), 0);
+	assert_int_equal(cgroups_oom_kills(&g, "/g"), 2);
+	assert_int_equal(cgroups_oom_kills(&g, NULL), -1);
+	assert_int_equal(unlink(file), 0);
+	(void)snprintf(file, sizeof(file), "%s/g", dir);
+	assert_int_equal(rmdir(file), 0);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(json_finds), cmocka_unit_test(json_refuses),
 					   cmocka_unit_test(pb_round_trip), cmocka_unit_test(pb_refuses),
-					   cmocka_unit_test(small_things)};
+					   cmocka_unit_test(small_things), cmocka_unit_test(groups)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
