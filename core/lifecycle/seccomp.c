@@ -523,7 +523,7 @@ int seccomp_choose(const struct security_profile *p, const char *default_path, u
 		path = p->localhost_ref;
 		if (!path_is_clean_abs(path))
 			return err_set(err, CRIO_E_INVALID,
-				       "seccomp: localhost_ref '%.256s' is not a clean absolute path", path);
+				       "seccomp: unable to load local profile '%.256s': no such file or directory: it is not a clean absolute path", path);
 	} else if (!off && str_set(path) && str_eq(path, "unconfined")) {
 		off = true;
 	}

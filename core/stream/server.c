@@ -278,6 +278,8 @@ int stream_server_new(const struct stream_args *args, struct stream_server **ret
 		tear_down(s);
 		return r;
 	}
+	if (s->tls)
+		log_info("TLS enabled for streaming server");
 	log_debug("The streaming server serves at %s", s->base);
 	*ret = s;
 	return 0;

@@ -109,6 +109,16 @@ end" ] || { echo "$out"; false; }
 	done
 }
 
+@test "exec with a terminal: what a short command prints is all there, with either runtime" {
+	for h in crun runc; do
+		pod=$(run_pod "short-$h" . $h); c=$(run_ctr "$pod" "short-$h" c1)
+		for i in $(seq 20); do
+			run x "$SPDY -t" ot sh -c "echo out $i; exit 3"
+			[ "$status" = 3 ]; [ "$(tr -d '\r' <<<"$output")" = "out $i" ] || { echo "$h, $i: $output"; false; }
+		done
+	done
+}
+
 @test "exec: what cannot be run says why" {
 	pod=$(run_pod p1); c=$(run_ctr "$pod" p1 c1)
 	for p in "$SPDY" "$WS"; do

@@ -1,7 +1,7 @@
 /* crun: the OCI library with the runtime written in C. */
 #include "plugins/runtime/oci/oci.h"
 
-static const struct oci_profile profile = {.program = "crun", .fifo_state = true};
+static const struct oci_profile profile = {.program = "crun", .fifo_state = true, .console_socket = true};
 static const struct crio_option options[] = {OCI_OPTIONS("")};
 
 static int crun_open(const struct crio_host *host, crio_instance *in, crio_call *call, void **self, crio_err *err)

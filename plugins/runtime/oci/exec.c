@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <termios.h>
 
+#include "console.h"
 #include "oci.h"
 
 #define PROCESS_JSON_MAX (4u << 20)
@@ -30,6 +31,7 @@ struct exec {
 	int pidfd;
 	int log; /* memfd, JSON lines */
 	int tty; /* controlling side, for resizing; -1 */
+	bool direct; /* it is the process's own terminal, from the console socket */
 	char *pidfile;
 };
 
@@ -148,11 +150,12 @@ static int open_tty(struct exec *e, int *slave)
 }
 
 static int exec_spawn(struct oci *o, crio_call *call, struct ctr *c, struct exec *e,
-		      const struct crio_runtime_exec_args *args, int process, int slave, crio_err *err)
+		      const struct crio_runtime_exec_args *args, int process, int slave, const struct console *console, crio_err *err)
 {
 	auto_list struct list argv = {0}, env = {0}, procs = {0};
 	struct crio_spawned got = {.size = sizeof(got), .pidfd = -1};
-	int fds[2] = {process, e->log}, r;
+	int fds[3] = {process, e->log, console->path}, r;
+	bool own = args->tty && console->path < 0; /* a terminal of ours between the runtime and us */
 
 	run_argv(o, &argv, c->systemd);
 	list_add(&argv, "--log=/proc/self/fd/4");
@@ -162,6 +165,8 @@ static int exec_spawn(struct oci *o, crio_call *call, struct ctr *c, struct exec
 	list_add(&argv, "/proc/self/fd/3");
 	list_add(&argv, "--pid-file");
 	list_add(&argv, e->pidfile);
+	if (console->path >= 0)
+		list_add(&argv, "--console-socket=/proc/self/fd/5");
 	list_add(&argv, c->id);
 	run_env(&env);
 	for (size_t i = 0; i < args->cgroup_procs.n; i++)
@@ -170,16 +175,16 @@ static int exec_spawn(struct oci *o, crio_call *call, struct ctr *c, struct exec
 		return o->host->fail(err, CRIO_E_NOMEM, "no memory");
 	struct crio_spawn s = {.size = sizeof(s),
 			       .flags =
-				   CRIO_SPAWN_DETACHED | CRIO_SPAWN_OWNED | (args->tty ? CRIO_SPAWN_NEW_SESSION : 0),
+				   CRIO_SPAWN_DETACHED | CRIO_SPAWN_OWNED | (own ? CRIO_SPAWN_NEW_SESSION : 0),
 			       .path = o->path,
 			       .argv = list_view(&argv),
 			       .env = list_view(&env),
-			       .stdin_fd = args->tty ? slave : args->stdin_fd,
+			       .stdin_fd = args->tty ? slave : args->stdin_fd, /* -1 with a console socket */
 			       .stdout_fd = args->tty ? slave : args->stdout_fd,
 			       .stderr_fd = args->tty ? slave : args->stderr_fd,
 			       .netns_fd = -1,
 			       .fds = fds,
-			       .n_fds = 2,
+			       .n_fds = console->path < 0 ? 2 : 3,
 			       .cgroup_procs = (const char *const *)procs.v};
 	r = o->host->spawn(o->in, call, &s, &got, err);
 	if (r < 0)
@@ -189,14 +194,43 @@ static int exec_spawn(struct oci *o, crio_call *call, struct ctr *c, struct exec
 	return 0;
 }
 
+static pid_t exec_pid(struct exec *e);
+static void signal_session(pid_t pid, int sig, bool sure);
+
+/* One that nobody will know: whatever there is of it ends. */
+static void undo_spawn(struct exec *e)
+{
+	pid_t pid = exec_pid(e);
+
+	if (pid)
+		signal_session(pid, SIGKILL, !fd_wait(e->pidfd, POLLIN, 0));
+	(void)kill(-e->pid, SIGKILL);
+	(void)waitid(P_PIDFD, (id_t)e->pidfd, &(siginfo_t){0}, WEXITED);
+}
+
+/* The process's terminal, from the runtime. One that ended without has a reason that exec_wait tells: its terminal is one at its end. */
+static int take_tty(struct oci *o, crio_call *call, struct exec *e, struct console *console, crio_err *err)
+{
+	int slave = -1, r = console_take(o->host, call, console, e->pidfd, &e->tty, err);
+
+	if (r < 0)
+		return r;
+	if (e->tty < 0 && open_tty(e, &slave) < 0)
+		return o->host->fail(err, CRIO_E_IO, "terminal: %s", strerror(errno));
+	close_fd(slave);
+	e->direct = true;
+	return 0;
+}
+
 int exec_start(void *self, crio_call *call, const struct crio_runtime_exec_args *args,
 	       struct crio_runtime_exec_out *out, crio_err *err)
 {
 	struct oci *o = self;
 	auto_ctr struct ctr *c = ctr_get(o, args->id);
 	auto_close int process = -1, slave = -1, keep = -1, end = -1;
+	struct console console = CONSOLE_NONE;
 	struct exec *e;
-	int r;
+	int r = 0;
 
 	out->tty_fd = out->exit_fd = -1;
 	if (!c)
@@ -215,17 +249,32 @@ int exec_start(void *self, crio_call *call, const struct crio_runtime_exec_args 
 	e = exec_new(o, c, err);
 	if (!e)
 		return CRIO_E_NOMEM;
-	if (args->tty && (open_tty(e, &slave) < 0 || (keep = fcntl(e->tty, F_DUPFD_CLOEXEC, 3)) < 0)) {
+	if (args->tty && o->profile->console_socket) {
+		r = console_open(&console, *c->bundle ? c->bundle : "/run");
+		if (r < 0)
+			r = o->host->fail(err, CRIO_E_IO, "exec in container '%s': console socket: %s", c->id, strerror(-r));
+	} else if (args->tty && open_tty(e, &slave) < 0) {
 		r = o->host->fail(err, CRIO_E_IO, "exec in container '%s': terminal: %s", c->id, strerror(errno));
+	}
+	if (r < 0) {
 		exec_free(e);
 		return r;
 	}
-	r = exec_spawn(o, call, c, e, args, process, slave, err);
+	r = exec_spawn(o, call, c, e, args, process, slave, &console, err);
+	if (r >= 0 && console.path >= 0) {
+		r = take_tty(o, call, e, &console, err);
+		if (r < 0)
+			undo_spawn(e);
+	}
+	console_close(&console);
+	if (r >= 0 && args->tty && (keep = fcntl(e->tty, F_DUPFD_CLOEXEC, 3)) < 0) {
+		r = o->host->fail(err, CRIO_E_IO, "terminal: %s", strerror(errno));
+		undo_spawn(e);
+	}
 	out->exec_id = r < 0 ? NULL : o->host->strdup(call, e->id);
 	end = r < 0 ? -1 : fcntl(e->pidfd, F_DUPFD_CLOEXEC, 3);
 	if (r >= 0 && (!out->exec_id || end < 0)) {
-		(void)kill(-e->pid, SIGKILL);
-		(void)waitid(P_PIDFD, (id_t)e->pidfd, &(siginfo_t){0}, WEXITED);
+		undo_spawn(e);
 		r = o->host->fail(err, CRIO_E_NOMEM, "no memory");
 	}
 	if (r < 0) {
@@ -428,7 +477,7 @@ int exec_resize(void *self, crio_call *call, const struct crio_runtime_exec_ref 
 	else if (ioctl(e->tty, TIOCSWINSZ, &ws))
 		r = o->host->fail(err, CRIO_E_IO, "resize exec '%s' of container '%s': %s", e->id, e->ctr_id,
 				  strerror(errno));
-	else {
+	else if (!e->direct) {
 		/* our terminal is not the runtime's controlling one, so the kernel does not tell it */
 		(void)sys_pidfd_signal(e->pidfd, SIGWINCH);
 		resize_inner(e, &ws);

@@ -27,6 +27,8 @@
 struct oci_profile {
 	const char *program; /* looked up in PATH when no path is configured; NULL: the handler's name */
 	bool fifo_state;     /* <root>/<id>/exec.fifo exists exactly until the container is started */
+	/* exec hands a terminal over by a console socket (console.h), attached; runc takes one for a detached exec only. */
+	bool console_socket;
 };
 
 struct exec;
