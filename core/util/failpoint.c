@@ -17,6 +17,7 @@
 
 enum action { NONE, KILL, ERROR, DELAY };
 
+/* NULL: the linker may leave a hole between two files' parts. */
 extern struct failpoint *__start_failpoints[], *__stop_failpoints[];
 
 static struct {
@@ -44,7 +45,8 @@ static void take(char *text)
 	arm.nth = 1;
 	*arm.trace = '\0';
 	for (struct failpoint **p = __start_failpoints; p < __stop_failpoints; p++)
-		(*p)->hits = 0;
+		if (*p)
+			(*p)->hits = 0;
 	text[strcspn(text, "\n")] = '\0';
 	char *what = strchr(text, '=');
 	if (!what)
@@ -121,8 +123,12 @@ static int by_name(const void *a, const void *b)
 void failpoint_list(FILE *f)
 {
 	const char *last = "";
-	qsort(__start_failpoints, (size_t)(__stop_failpoints - __start_failpoints), sizeof(*__start_failpoints), by_name);
-	for (struct failpoint **p = __start_failpoints; p < __stop_failpoints; p++) {
+	struct failpoint **end = __start_failpoints;
+	for (struct failpoint **p = __start_failpoints; p < __stop_failpoints; p++)
+		if (*p)
+			*end++ = *p;
+	qsort(__start_failpoints, (size_t)(end - __start_failpoints), sizeof(*__start_failpoints), by_name);
+	for (struct failpoint **p = __start_failpoints; p < end; p++) {
 		if (strcmp((*p)->name, last))
 			(void)fprintf(f, "%s\n", (*p)->name);
 		last = (*p)->name;
