@@ -1,4 +1,5 @@
 /* lifecycle.c: the object itself, and results that wait for their client's retry. */
+#include "core/lifecycle/apparmor.h"
 #include "core/lifecycle/hooks.h"
 #include "core/lifecycle/inner.h"
 #include "core/util/fs.h"
@@ -32,6 +33,8 @@ int lifecycle_new(const struct lifecycle_args *args, crio_call *call, struct lif
 		r = fs_mkdir_p(rt->container_attach_socket_dir, 0755, err);
 	if (lc->images)
 		images_on_remove(lc->images, image_in_use, lc);
+	if (r == 0)
+		r = apparmor_init(rt->apparmor_profile, err);
 	stats_keep_init(&lc->host_net);
 	if (r == 0)
 		r = layer_meter_new(lc, err);

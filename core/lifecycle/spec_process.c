@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include "core/lifecycle/annotations.h"
+#include "core/lifecycle/apparmor.h"
 #include "core/lifecycle/caps.h"
 #include "core/lifecycle/clamp.h"
 #include "core/lifecycle/mounts.h"
@@ -483,18 +484,11 @@ static int path_list(struct spec_build *b, const char *key, const struct strv *r
 	return arr ? 0 : err_nomem(err);
 }
 
-static bool apparmor_enabled(void)
-{
-	char t[8];
-
-	return fs_read_small(AT_FDCWD, "/sys/module/apparmor/parameters/enabled", t, sizeof(t), NULL) > 0 &&
-	       t[0] == 'Y';
-}
-
 static int set_apparmor(struct spec_build *b, const struct security_profile *p, crio_err *err)
 {
 	const char *name = b->a->conf->runtime.apparmor_profile;
 	struct json_object *o = spec_process(b);
+	int r;
 
 	if (!apparmor_enabled()) {
 		if (p->set && p->type == PROFILE_LOCALHOST && !b->privileged)
@@ -506,11 +500,14 @@ static int set_apparmor(struct spec_build *b, const struct security_profile *p, 
 	if (b->privileged)
 		return 0;
 	if (p->set && p->type == PROFILE_UNCONFINED)
-		name = "unconfined";
+		name = APPARMOR_UNCONFINED;
 	else if (p->set && p->type == PROFILE_LOCALHOST)
 		name = str_starts(p->localhost_ref, "localhost/") ? p->localhost_ref + 10 : p->localhost_ref;
 	if (!*name || !str_is_printable(name))
 		return err_set(err, CRIO_E_INVALID, "apparmor profile name is empty or has control bytes");
+	r = apparmor_need(name, err);
+	if (r < 0)
+		return r;
 	return !o || json_set_str(o, "apparmorProfile", name) < 0 ? err_nomem(err) : 0;
 }
 

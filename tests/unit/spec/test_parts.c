@@ -298,6 +298,42 @@ static void cgroup_groups(void **state)
 	assert_int_equal(cgroup_remove(path, NULL), 0);
 }
 
+static void spoof_profiles(const char *dir, const char *text)
+{
+	char path[TEST_TMP_N + 16];
+
+	(void)snprintf(path, sizeof(path), "%s/profiles", dir);
+	assert_int_equal(fs_write_path(path, text, strlen(text), 0644, FS_RUN, NULL), 0);
+}
+
+static void apparmor_profiles(void **state)
+{
+	cleanup_err crio_err err = ERR_INIT;
+	char dir[TEST_TMP_N], path[TEST_TMP_N + 16];
+
+	(void)state;
+	assert_non_null(test_tmp(dir, "apparmor"));
+	apparmor_set_root_for_test(dir);
+	assert_true(apparmor_enabled());
+	assert_int_equal(apparmor_need("unconfined", NULL), 0); /* without a look */
+	assert_int_equal(apparmor_need("own", &err), CRIO_E_NOT_FOUND);
+	assert_non_null(strstr(err_text(&err), "own"));
+	spoof_profiles(dir, "/usr/bin/man (enforce)\ntwo words (complain)\ncrio-default (enforce)\nownish (kill)\nnaked\n");
+	assert_int_equal(apparmor_need("/usr/bin/man", NULL), 0);
+	assert_int_equal(apparmor_need("two words", NULL), 0);
+	assert_int_equal(apparmor_need("crio-default", NULL), 0);
+	assert_int_equal(apparmor_need("two", NULL), CRIO_E_INVALID);
+	assert_int_equal(apparmor_need("naked", NULL), CRIO_E_INVALID);
+	err_clear(&err);
+	assert_int_equal(apparmor_need("own", &err), CRIO_E_INVALID);
+	assert_non_null(strstr(err_text(&err), "'own' is not loaded"));
+	apparmor_set_root_for_test(NULL);
+	assert_false(apparmor_enabled());
+	(void)snprintf(path, sizeof(path), "%s/profiles", dir);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 static void request_limits(void **state)
 {
 	struct pod_config p;
@@ -371,6 +407,7 @@ int main(void)
 	    cmocka_unit_test(names_text),
 	    cmocka_unit_test(names_table),    cmocka_unit_test(cgroup_paths),
 	    cmocka_unit_test(cgroup_groups),
+	    cmocka_unit_test(apparmor_profiles),
 	    cmocka_unit_test(request_limits), cmocka_unit_test(config_copies),
 	};
 
