@@ -24,6 +24,7 @@
 #include "core/util/fs.h"
 #include "core/util/log.h"
 #include "core/util/mem.h"
+#include "core/watchdog.h"
 
 #define STOP_GRACE_MS 5000
 #define WORKERS_END_NS (10 * 1000000000LL)
@@ -45,6 +46,7 @@ struct daemon {
 	struct lifecycle *lifecycle;
 	struct stream_server *streams;
 	struct rpc_server *rpc;
+	struct watchdog *watchdog;
 };
 
 /* ---- steps ---- */
@@ -246,6 +248,16 @@ static void end_rpc(struct daemon *d)
 	rpc_server_free(d->rpc);
 }
 
+static int init_watchdog(struct daemon *d, crio_err *err)
+{
+	return watchdog_new(d->loop, d->workers, d->conf->api.listen, &d->watchdog, err);
+}
+
+static void end_watchdog(struct daemon *d)
+{
+	watchdog_free(d->watchdog);
+}
+
 static const struct step {
 	const char *name;
 	int (*init)(struct daemon *d, crio_err *err);
@@ -262,6 +274,7 @@ static const struct step {
 	{ "pods and containers", init_lifecycle, end_lifecycle },
 	{ "streaming server", init_streams, end_streams },
 	{ "CRI server", init_rpc, end_rpc },
+	{ "watchdog", init_watchdog, end_watchdog },
 };
 
 /* ---- running ---- */
@@ -366,6 +379,7 @@ int daemon_run(const struct conf *conf, const struct conf_args *args, crio_err *
 	/* The order of the steps is also the order of use: pods before the workers that serve them is the one exception, which
 	 * lifecycle_free copes with. */
 	if (done == ARRAY_SIZE(steps)) {
+		steps[--done].end(&d); /* who looks at the server, and the server */
 		steps[--done].end(&d);
 		lifecycle_stop_measuring(d.lifecycle);
 		int busy = workers_quiet(d.workers, QUIET_NS);

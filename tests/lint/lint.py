@@ -22,7 +22,7 @@ HOMES = [
     (r'gpgme\.h', ['core/image/']),
     (r'seccomp\.h|sys/capability\.h|selinux/|apparmor|libnetfilter_conntrack/', ['core/lifecycle/']),
     (r'archive(_entry)?\.h|zlib\.h|zstd(_errors)?\.h|isa-l', ['core/unpack/', 'core/image/', 'core/stream/spdy_headers.c']),
-    (r'systemd/', ['core/daemon.c', 'core/util/']),
+    (r'systemd/', ['core/daemon.c', 'core/watchdog.c', 'core/util/']),
     (r'btrfsutil\.h|btrfs/', ['plugins/storage/btrfs/']),
     (r're2/', ['plugins/hooks/ocihooks/pattern.cc']),
     (r'libdevmapper\.h', ['plugins/storage/devicemapper/']),
