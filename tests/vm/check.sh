@@ -1,0 +1,25 @@
+#!/bin/bash
+# check.sh BUILD: TAP of suite.sh, run inside a node of its own on what is built and installed in BUILD/stage. The image is BUILD/vm,
+# the registry's contents come from the suites' images in NODE_IMAGES. ONLY: a pattern of the tests to run. Needs root.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+build=$(cd "$1" && pwd) images=${NODE_IMAGES:-$1/images} share=$build/vm/share
+tests/vm/build.sh "$build/vm" >"$build/vm.out" 2>&1 || { tail -20 "$build/vm.out" >&2; exit 1; }
+[ -d "$images/user" ] || tests/fixtures/images.sh "$images"
+
+rm -rf "$share"; mkdir -p "$share"
+cp -a "$build/stage" "$build/tests/client/cri-client" "$share"
+make -s -C "$build" install.config install.systemd DESTDIR="$share/stage" >"$build/vm.out" 2>&1 || { tail -20 "$build/vm.out" >&2; exit 1; }
+cp -r tests/integration/lib etc/cni tests/vm/suite.sh "$share"; mv "$share/suite.sh" "$share/run"; echo "${ONLY:-}" | grep . >"$share/only" || true
+
+# A registry's directory, served inside.
+. tests/integration/lib/node.sh
+NODE=$share NODE_IMAGES=$images
+registry_start
+for i in busybox pause; do node_push $i $i:1; done
+kill "$REGISTRY_PID"; wait "$REGISTRY_PID" 2>/dev/null || true
+rm -f "$share"/registry.*
+
+rc=0; TIMEOUT=${TIMEOUT:-660} tests/vm/run.sh "$build/vm" "$share" || rc=$?
+cat "$share/log"
+exit $rc

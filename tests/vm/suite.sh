@@ -1,0 +1,204 @@
+#!/bin/bash
+# suite.sh: runs inside the node that run.sh boots (systemd, cgroup v2 alone, AppArmor), as /share/run. TAP on standard output.
+# A fork takes as long here as 80 elsewhere: few programs, one pod for several tests, generous limits of time.
+cd /share || exit 2
+. lib/cri.bash
+NODE=/var/lib/vm REGISTRY=127.0.0.1:5000 CG=/sys/fs/cgroup SOCKET=/run/crio/crio.sock
+mkdir -p $NODE/log
+cri() { ./cri-client -s $SOCKET -t 100 "$@"; }
+slice_of() { echo "kubepods-pod$1.slice"; }
+in_slice() { echo ".linux.cgroup_parent=\"$(slice_of "$1")\""; }
+path_of() { echo "/kubepods.slice/kubepods-pod$1.slice"; }
+run_pod() { cri -r pod_sandbox_id RunPodSandbox "{\"config\":$(pod_json "$1" "$(in_slice "$1")|${2:-.}"),\"runtime_handler\":\"${3:-}\"}"; }
+# What a container does that is asked to end: 3. Waiting without a fork each time.
+wait_cmd='.command=["sh","-c","trap \"exit 3\" TERM; mkfifo /f; while :; do read -t 1 x <>/f; done"]'
+run_ctr() { local id; id=$(cri -r container_id CreateContainer "{\"pod_sandbox_id\":\"$1\",\"config\":$(ctr_json "$3" "$wait_cmd|${4:-.}"),\"sandbox_config\":$(pod_json "$2" "$(in_slice "$2")")}") && start_ctr "$id" && echo "$id"; }
+pod_pid() { cri PodSandboxStatus "{\"pod_sandbox_id\":\"$1\",\"verbose\":true}" | jq -r '.info.info|fromjson|.pid'; }
+cgroup_of() { sed -n 's/^0:://p' "/proc/$1/cgroup"; }
+# The group that is the container's by name; crun makes one more in a scope, and puts the limits there.
+group_of() { cgroup_of "$(ctr_pid "$1")" | sed 's|\.scope/container$|.scope|'; }
+conmon_of() { cat /run/containers/storage/*/"$1"/userdata/conmon-pidfile; }
+is() { [ "$1" = "$2" ] || { echo "is '$1', should be '$2'"; return 1; }; }
+file_is() { is "$(cat "$1")" "$2" || { echo "$1"; return 1; }; }
+main_up() { [ "$(main_pid)" != "$1" ] && ready; }
+ready() { [ "$(systemctl show -P ActiveState crio)" = active ] && cri Version '{}' >/dev/null 2>&1; }
+main_pid() { systemctl show -P MainPID crio; }
+configure() { cat >/etc/crio/crio.conf.d/50-vm.conf; }
+
+n=0 failed=0
+t() { # t NAME FUNCTION [ARGUMENTS]
+	local name=$1 rc s=$SECONDS; shift
+	[ $n -lt 2 ] || [ ! -s only ] || [[ $name =~ $(cat only) ]] || return 0 # the first two make the node
+	n=$((n + 1))
+	( set -e; "$@" ) >/tmp/out 2>&1; rc=$?
+	if [ $rc = 0 ]; then echo "ok $n $name ($((SECONDS - s)) s)"; return 0; fi
+	failed=$((failed + 1)); echo "not ok $n $name ($((SECONDS - s)) s)"; sed 's/^/# /' /tmp/out | tail -40; journalctl -u crio -n 300 -o cat --no-pager | grep -E 'level=(warn|error|fatal)|Response error' | tail -8 | cut -c 1-400 | sed 's/^/#   /'
+}
+
+installs() {
+	cp -a stage/. /
+	mkdir -p /etc/containers /etc/cni/net.d /etc/crio/crio.conf.d /etc/systemd/system/crio.service.d
+	cp cni/10-crio-bridge.conflist /etc/cni/net.d/
+	echo '{"default":[{"type":"insecureAcceptAnything"}]}' >/etc/containers/policy.json
+	printf '[[registry]]\nlocation = "%s"\ninsecure = true\n' $REGISTRY >/etc/containers/registries.conf
+	printf '[crio.runtime]\nlog_level = "debug"\npids_limit = 500\nallowed_annotations = []\n[crio.image]\npause_image = "%s/pause:1"\n[crio.network]\nplugin_dirs = ["/usr/lib/cni"]\n[crio.runtime.runtimes.runc]\nruntime_path = "/usr/sbin/runc"\n' $REGISTRY >/etc/crio/crio.conf.d/10-node.conf
+	printf '[Service]\nRestartSec=1\nTimeoutStartSec=120\n' >/etc/systemd/system/crio.service.d/slow.conf
+	printf 'version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: /share/registry}}\nhttp: {addr: %s}\n' $REGISTRY >/etc/registry.yml
+	systemd-run -q --unit=registry docker-registry serve /etc/registry.yml
+	systemctl daemon-reload
+	is "$(cat /proc/1/comm)" systemd; is "$(stat -fc %T $CG)" cgroup2fs; is "$(cat /sys/module/apparmor/parameters/enabled)" Y
+}
+
+starts() {
+	systemctl start crio; ready
+	is "$(cat "/proc/$(main_pid)/oom_score_adj")" -999
+	is "$(cgroup_of "$(main_pid)")" /system.slice/crio.service
+	is "$(cri RuntimeConfig '{}' | jq -r .linux.cgroup_driver)" SYSTEMD
+	node_wait 60 bash -c 'echo >/dev/tcp/127.0.0.1/5000'
+	pull
+}
+
+scopes() { # scopes HANDLER
+	local p c d; p=$(run_pod "$1" '.linux.security_context.namespace_options.pid=0' "$1"); echo "$p" >"/tmp/$1.pod"
+	c=$(run_ctr "$p" "$1" c '.linux.resources={cpu_shares:512,cpu_quota:50000,cpu_period:100000,memory_limit_in_bytes:67108864,oom_score_adj:-500,unified:{"memory.high":"60000000"}}'); echo "$c" >"/tmp/$1.ctr"
+	is "$(group_of "$c")" "$(path_of "$1")/crio-$c.scope"
+	is "$(cgroup_of "$(conmon_of "$c")")" "/system.slice/crio-conmon-$c.scope"
+	is "$(systemctl show -P ActiveState "crio-$c.scope")" active; is "$(systemctl show -P Slice "crio-$c.scope")" "$(slice_of "$1")"
+	is "$(systemctl show -P Slice "crio-conmon-$c.scope")" system.slice
+	is "$(cat "/proc/$(ctr_pid "$c")/oom_score_adj")" -500
+	# The pod's own process.
+	d=$(pod_pid "$p"); is "$(cgroup_of "$d" | sed 's|/container$||')" "$(path_of "$1")/crio-$p.scope"; is "$(cat "/proc/$d/oom_score_adj")" -998
+	exec_ctr "$c" hostname | grep -qx "$1"
+}
+
+limits() { # limits HANDLER
+	local c d; c=$(cat "/tmp/$1.ctr"); d=$CG$(cgroup_of "$(ctr_pid "$c")")
+	file_is "$d/cpu.max" "50000 100000"; file_is "$d/cpu.weight" 20; file_is "$d/memory.max" 67108864; file_is "$d/pids.max" 500; file_is "$d/memory.high" 59998208
+	cri UpdateContainerResources "{\"container_id\":\"$c\",\"linux\":{\"cpu_shares\":1024,\"cpu_quota\":200000,\"cpu_period\":100000,\"memory_limit_in_bytes\":134217728}}"
+	file_is "$d/cpu.max" "200000 100000"; file_is "$d/cpu.weight" 39; file_is "$d/memory.max" 134217728
+	# systemd knows it, too: its next look at its units changes nothing.
+	systemctl daemon-reload; systemctl set-property --runtime "crio-$c.scope" TasksAccounting=yes
+	file_is "$d/cpu.max" "200000 100000"; file_is "$d/memory.max" 134217728; file_is "$d/pids.max" 500
+	is "$(ctr_field "$c" resources.linux.memory_limit_in_bytes)" 134217728
+}
+
+figures() {
+	local c p s; c=$(cat /tmp/crun.ctr); p=$(cat /tmp/crun.pod)
+	s=$(cri ContainerStats "{\"container_id\":\"$c\"}"); echo "$s"
+	jq -e '.stats | (.cpu.usage_core_nano_seconds.value|tonumber) > 1000000 and (.memory.working_set_bytes.value|tonumber) > 100000 and
+		(.memory.available_bytes.value|tonumber) < 134217728 and (.memory.available_bytes.value|tonumber) > 100000000 and
+		.cpu.psi.Some != null and .cpu.psi.Full != null and .memory.psi.Some != null and .io.psi.Some != null' <<<"$s" ||
+	jq -e '.stats | .cpu.psi.some != null and .memory.psi.some != null and .io.psi.some != null' <<<"$s"
+	s=$(cri PodSandboxStats "{\"pod_sandbox_id\":\"$p\"}"); echo "$s"
+	jq -e --arg c "$c" '.stats.linux | (.cpu.usage_core_nano_seconds.value|tonumber) > 1000000 and (.process.process_count.value|tonumber) >= 1 and
+		.containers[0].attributes.id == $c and (.memory.working_set_bytes.value|tonumber) > 100000 and .network.default_interface.name == "eth0"' <<<"$s"
+}
+
+out_of_memory() { # out_of_memory HANDLER
+	local c; c=$(run_ctr "$(cat "/tmp/$1.pod")" "$1" oom '.command=["sh","-c","x=$(head -c 60000000 /dev/zero | tr \"\\0\" a); sleep 100"]|.linux.resources={memory_limit_in_bytes:16777216}')
+	wait_exit "$c" 60
+	is "$(ctr_field "$c" reason)" OOMKilled; is "$(ctr_field "$c" exit_code)" 137
+	rm_ctr "$c"
+}
+
+survives() { # survives COMMAND...: the daemon ends and comes again, what it runs goes on
+	local c pid old; c=$(cat /tmp/runc.ctr); pid=$(ctr_pid "$c"); old=$(main_pid)
+	"$@"
+	node_wait 90 main_up "$old"
+	is "$(ctr_pid "$c")" "$pid"; is "$(ctr_field "$c" state)" CONTAINER_RUNNING
+	exec_ctr "$c" hostname | grep -qx runc
+}
+kill_daemon() { kill -KILL "$(main_pid)"; }
+
+watchdog() { # a daemon that hangs is killed and comes again; one that works is left alone
+	local old n
+	printf '[Service]\nRestartSec=1\nTimeoutStartSec=120\nWatchdogSec=12\nTimeoutAbortSec=2\nLimitCORE=0\n' >/etc/systemd/system/crio.service.d/slow.conf
+	systemctl daemon-reload; systemctl restart crio; ready; old=$(main_pid) n=$(systemctl show -P NRestarts crio)
+	sleep 20; is "$(main_pid)" "$old"
+	journalctl -u crio -o cat --no-pager -n 50 | grep -q 'watchdog looks every 6000 ms'
+	survives kill -STOP "$old"
+	is "$(systemctl show -P NRestarts crio)" $((n + 1)); journalctl -u crio -o cat --no-pager -n 400 | grep -q 'Watchdog timeout'
+	printf '[Service]\nRestartSec=1\nTimeoutStartSec=120\n' >/etc/systemd/system/crio.service.d/slow.conf; systemctl daemon-reload; systemctl restart crio
+}
+
+stops() { # stops HANDLER
+	local c p; c=$(cat "/tmp/$1.ctr") p=$(cat "/tmp/$1.pod")
+	stop_ctr "$c" 30; is "$(ctr_field "$c" exit_code)" 3; is "$(ctr_field "$c" reason)" Error
+	rm_ctr "$c"; rm_pod "$p"
+}
+
+nothing_left() {
+	remove_all_pods
+	left() { systemctl list-units --all --plain --no-legend 'crio-*.scope'; find $CG -name 'crio-*' ! -name crio.service; ls -A /run/netns 2>/dev/null; ip -br link | grep veth; grep -E 'overlay-containers|overlay/.*/merged|userdata/shm' /proc/self/mountinfo; pgrep -l conmon; }
+	none() { [ -z "$(left)" ]; }
+	node_wait 20 none || { left; systemctl status --no-pager 'crio-*.scope'; return 1; }
+}
+
+cgroupfs() {
+	local p c d=$CG/pod_fs
+	printf '[crio.runtime]\ncgroup_manager = "cgroupfs"\nconmon_cgroup = "pod"\n' | configure
+	systemctl restart crio; ready
+	p=$(cri -r pod_sandbox_id RunPodSandbox "{\"config\":$(pod_json fs .linux.security_context.privileged=true)}")
+	c=$(create_ctr "$p" fs c "$wait_cmd|.linux.security_context.privileged=true|.linux.resources={memory_limit_in_bytes:67108864,cpu_shares:512}" .linux.security_context.privileged=true); start_ctr "$c"
+	is "$(profile_of "$c")" unconfined
+	is "$(cgroup_of "$(ctr_pid "$c")")" "/pod_fs/crio-$c"; is "$(cgroup_of "$(conmon_of "$c")")" "/pod_fs/crio-conmon-$c"
+	file_is "$d/crio-$c/memory.max" 67108864; file_is "$d/crio-$c/pids.max" 500
+	cri UpdateContainerResources "{\"container_id\":\"$c\",\"linux\":{\"memory_limit_in_bytes\":134217728}}"; file_is "$d/crio-$c/memory.max" 134217728
+	systemctl restart crio; ready; is "$(cgroup_of "$(ctr_pid "$c")")" "/pod_fs/crio-$c"
+	stop_ctr "$c" 30; is "$(ctr_field "$c" exit_code)" 3; rm_ctr "$c"; rm_pod "$p"
+	[ ! -e $d ] || { find $d; return 1; }
+	configure </dev/null; systemctl restart crio; ready
+}
+
+# What a container reads and may write, by its profile.
+profile_of() { cat "/proc/$(ctr_pid "$1")/attr/current"; }
+confine() { run_ctr "$(cat /tmp/crun.pod)" crun "$1" ".linux.security_context.apparmor={profile_type:$2,localhost_ref:\"${3:-}\"}|${4:-.}"; }
+apparmor_default() {
+	local c; grep -q '^crio-default (enforce)$' /sys/kernel/security/apparmor/profiles
+	c=$(cat /tmp/crun.ctr); is "$(profile_of "$c")" "crio-default (enforce)"
+	is "$(profile_of "$(cat /tmp/runc.ctr)")" "crio-default (enforce)"
+	# With all that other defences forbid allowed, the profile still says no.
+	c=$(confine strong 0 "" '.linux.security_context.capabilities={add_capabilities:["ALL"]}|.linux.security_context.masked_paths=[]|.linux.security_context.readonly_paths=[]|.mounts=[{host_path:"/sys",container_path:"/sys"}]')
+	no() { local out; if out=$(exec_ctr "$c" sh -c "$1" 2>&1); then echo "this went well: $1"; return 1; fi; [[ $out == *"ermission denied"* ]] || { echo "$1: $out"; return 1; }; }
+	is "$(profile_of "$c")" "crio-default (enforce)"
+	no 'echo h >/proc/sysrq-trigger'; no 'echo 1 >/proc/sys/vm/drop_caches'; no 'echo x >/proc/sys/kernel/core_pattern'; no 'mount -t tmpfs t /tmp'
+	no 'head -c 1 /proc/kcore'; no 'echo 0 >/sys/kernel/mm/ksm/run'
+	exec_ctr "$c" sh -c 'echo 1000 >/proc/self/oom_score_adj && echo 4000 >/proc/sys/kernel/shmmni && echo x >/file && cat /proc/meminfo && sleep 100 & kill $!' >/dev/null
+	stop_ctr "$c" 30; is "$(ctr_field "$c" exit_code)" 3; rm_ctr "$c"
+}
+apparmor_choice() {
+	local c; c=$(confine free 1); is "$(profile_of "$c")" unconfined; rm_ctr "$c"
+	echo 'profile "vm own" flags=(attach_disconnected,mediate_deleted) { file, network, capability, signal, deny /secret rw, }' | apparmor_parser -Kr
+	c=$(confine own 2 "localhost/vm own"); is "$(profile_of "$c")" "vm own (enforce)"
+	exec_ctr "$c" sh -c 'echo x >/open'; if exec_ctr "$c" sh -c 'echo x >/secret'; then return 1; fi
+	rm_ctr "$c"
+	if c=$(confine none 2 no-such-profile 2>&1); then return 1; fi
+	[[ $c == *"code = InvalidArgument"*"no-such-profile"*"not loaded"* ]] || { echo "$c"; return 1; }
+}
+apparmor_again() { # who takes unknown profiles away takes ours: the next container brings it back
+	local c
+	printf 'crio-default' >/sys/kernel/security/apparmor/.remove
+	if grep -q '^crio-default ' /sys/kernel/security/apparmor/profiles; then return 1; fi
+	c=$(confine again 0); is "$(profile_of "$c")" "crio-default (enforce)"; rm_ctr "$c"
+}
+
+t "the node is what it should be: systemd, cgroup v2 alone, AppArmor" installs
+t "as a service it is ready when systemd says so, in its own group and last to be killed" starts
+for h in crun runc; do
+	t "$h: scopes in the slices they belong to, the pod's process is killed last" scopes $h
+	t "$h: limits reach the files of version 2 and systemd, an update too" limits $h
+done
+t "figures of a container and its pod, with pressure" figures
+for h in crun runc; do t "$h: out of memory is reported" out_of_memory $h; done
+t "AppArmor: crio-default is loaded at start and forbids what is the machine's" apparmor_default
+t "AppArmor: unconfined, a profile of the node, one that is not loaded" apparmor_choice
+t "systemd restarts a daemon that is killed, containers go on" survives kill_daemon
+t "containers survive systemctl restart" survives systemctl restart crio
+t "systemd's watchdog ends a daemon that hangs, containers go on" watchdog
+t "AppArmor: crio-default comes back when it was taken away" apparmor_again
+for h in crun runc; do t "$h: stop gives the exit code, and all goes" stops $h; done
+t "no scope, group, mount or monitor is left" nothing_left
+t "cgroupfs manager on version 2" cgroupfs
+t "nothing is left of it either" nothing_left
+echo "1..$n"
+[ $failed = 0 ]
