@@ -62,10 +62,11 @@ static int do_exec(struct check *c, crio_call *call, const char *id, crio_err *e
 	struct crio_runtime_exec_args a = { .size = sizeof(a), .id = id, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1,
 					    .process_json = "{\"terminal\":false,\"user\":{\"uid\":0,\"gid\":0},\"args\":[\"/bin/true\"],"
 							    "\"env\":[\"PATH=/bin\"],\"cwd\":\"/\"}" };
-	struct crio_runtime_exec_out o = { .size = sizeof(o), .tty_fd = -1 };
+	struct crio_runtime_exec_out o = { .size = sizeof(o), .tty_fd = -1, .exit_fd = -1 };
 	int r = plugin_runtime_exec_start(c->in, call, &a, &o, err);
 	if (r < 0)
 		return r;
+	(void)safe_close(o.exit_fd);
 	struct crio_runtime_exec_ref w = { .size = sizeof(w), .id = id, .exec_id = o.exec_id };
 	struct crio_runtime_exec_exit e = { .size = sizeof(e) };
 	r = plugin_runtime_exec_wait(c->in, call, &w, &e, err);
