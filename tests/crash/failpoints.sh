@@ -15,7 +15,7 @@ unreached() {
 	hook.run: no hook is there in a life
 	network.check runtime.pids runtime.probe_monitor runtime.state runtime.stats: nothing asks for them yet
 	storage.status: only store_status asks, which no request reaches
-	runtime.attach runtime.resize runtime.exec_resize runtime.port_forward: streams are not built yet
+	runtime.attach runtime.resize runtime.exec_resize runtime.port_forward: no stream is in a life
 	runtime.checkpoint runtime.restore runtime.pause runtime.resume: checkpoints are not built yet
 	runtime.sandbox_create runtime.sandbox_stop: only kata has them
 	storage.apply_blob storage.diff_blob storage.changes: no storage plugin has them
