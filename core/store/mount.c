@@ -3,8 +3,8 @@
  *
  * The new mount API comes first: overlay takes each lower directory by itself there ("lowerdir+", Linux 6.7), so that
  * neither the 4,096 bytes of mount(2)'s options nor the 256 of one fsconfig string limit the number of layers. Older
- * kernels get mount(2); when the options are too long for it, a short-lived thread with a working directory of its own
- * mounts with the lower directories relative to the directory they share.
+ * kernels, told by look_at_overlay, get mount(2); when the options are too long for it, a short-lived thread with a working directory of
+ * its own mounts with the lower directories relative to the directory they share.
  *
  * Where ids are mapped, clones of the lower directories' mounts carry the map; the overlay takes them by descriptor (Linux 6.15).
  */
@@ -128,6 +128,17 @@ static int fs_set_mapped_lowers(int fs, const char *list, int userns, struct low
 	return 0;
 }
 
+/* Before Linux 6.5 overlay takes any option and only says with the last step that it does not know one, by EINVAL: "lowerdir+" as well. */
+static bool takes_anything;
+static pthread_once_t looked = PTHREAD_ONCE_INIT;
+
+static void look_at_overlay(void)
+{
+	cleanup_close int fs = (int)syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC);
+
+	takes_anything = fs >= 0 && fs_set(fs, "crio-no-such-option", "x") == 0;
+}
+
 static int fs_set_option(int fd, const char *opt)
 {
 	char key[128];
@@ -154,8 +165,14 @@ static int mount_new(const struct crio_mount_row *row, int userns, const char *p
 	uint64_t attr = 0;
 	unsigned long flag = 0;
 	char why[256] = "";
-	cleanup_close int fs = (int)syscall(SYS_fsopen, row->type, FSOPEN_CLOEXEC);
+	cleanup_close int fs = -1;
 
+	if (overlay) {
+		(void)pthread_once(&looked, look_at_overlay);
+		if (takes_anything)
+			return 1;
+	}
+	fs = (int)syscall(SYS_fsopen, row->type, FSOPEN_CLOEXEC);
 	if (fs < 0)
 		return errno == ENOSYS || errno == EPERM ? 1 : err_errno(err, errno, "open file system %s", row->type);
 	if (fs_set(fs, "source", *row->source ? row->source : row->type) < 0)
