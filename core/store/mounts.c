@@ -149,9 +149,10 @@ static int look(struct store *s, crio_call *call, struct mnt *m, crio_err *err)
 	if (r < 0)
 		return r;
 	const char *merged = kvs_get(&data, "MergedDir");
-	m->path = merged ? strdup(merged) : path_fmt("%s/%s/mnt/%s", s->runroot, s->driver, m->id);
+	m->path = merged ? strdup(merged) : path_fmt("%s/%s-layers/%s.mnt", s->runroot, s->driver, m->id);
 	if (!m->path)
 		return err_nomem(err);
+	m->own_dir = !merged;
 	if (fs_is_mountpoint(AT_FDCWD, m->path, NULL) == 1) {
 		m->count = 1;
 		atomic_store(&m->mounted, true);
@@ -210,6 +211,8 @@ static int mount_first(struct store *s, crio_call *call, struct mnt *m, const st
 		cleanup_call crio_call *late = cleanup_new_call(call);
 		if (late)
 			(void)plugin_release(s, late, m->id, false, NULL);
+		if (m->own_dir)
+			(void)rmdir(m->path);
 	}
 	return r;
 }
@@ -274,6 +277,8 @@ static int unmount_locked(struct store *s, crio_call *call, struct mnt *m, bool 
 		}
 	}
 	FAILPOINT_CUT("store.mount.unmounted");
+	if (!m->direct && m->own_dir)
+		(void)rmdir(m->path);
 	bool was = m->count > 0;
 	m->count = 0;
 	atomic_store(&m->mounted, false);

@@ -128,6 +128,7 @@ struct mnt {
 	unsigned count;
 	char *path;
 	bool direct; /* path is the driver's own directory: nothing is mounted there */
+	bool own_dir; /* the mountpoint is no directory of the driver's: it goes with the mount */
 	atomic_bool mounted;
 	char id[65];
 };

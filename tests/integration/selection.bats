@@ -90,6 +90,19 @@ ready() { POD=$(run_pod "$1" "${3:-.}" "$2") && CTR=$(run_ctr "$POD" "$1" c . "$
 	[ "$(cri ListImages '{}' | jq '[.images[]|select(.repo_tags[]?|endswith("/busybox:1"))]|length')" = 1 ]
 }
 
+@test "user namespaces: on btrfs as on overlay, and under a shim" {
+	local maps='[{container_id:0,host_id:200000,length:65536}]' u w how
+	u=".linux.security_context.namespace_options.userns_options={mode:0,uids:$maps,gids:$maps}"
+	for how in runc kata btrfs; do
+		w=.; [ "$how" != kata ] || [ -n "$HAVE_KATA" ] || continue
+		[ "$how" != btrfs ] || { [ -n "$HAVE_BTRFS" ] || continue; w='.annotations={"btrfs.example.com":""}'; }
+		p=$(run_pod u "$w|$u" "${how/btrfs/runc}"); c=$(run_ctr "$p" u c '.working_dir="/work/here"'); [ "$how" != btrfs ] || [ "$(root_type "$c")" = btrfs ]
+		[ "$(exec_ctr "$c" sh -c 'stat -c %u:%g / /bin/sh /work/here /etc/mtab /etc/hostname | sort -u')" = 0:0 ]
+		exec_ctr "$c" sh -c 'echo x >/new && chown 5:5 /new'; [ "$(stat -c %u "/proc/$(ctr_pid "$c")/root/new")" = 200005 ]
+		crio_kill; crio_start; exec_ctr "$c" cat /new >/dev/null; rm_pod "$p"
+	done
+}
+
 @test "kata and btrfs are there" {
 	[ -n "$HAVE_KATA" ] || skip "no kata plugin or containerd-shim-runc-v2"
 	[ -n "$HAVE_BTRFS" ] || skip "no btrfs plugin, or btrfs cannot be mounted"
