@@ -96,8 +96,8 @@ ready() { POD=$(run_pod "$1" "${3:-.}" "$2") && CTR=$(run_ctr "$POD" "$1" c . "$
 	for how in runc kata btrfs; do
 		w=.; [ "$how" != kata ] || [ -n "$HAVE_KATA" ] || continue
 		[ "$how" != btrfs ] || { [ -n "$HAVE_BTRFS" ] || continue; w='.annotations={"btrfs.example.com":""}'; }
-		p=$(run_pod u "$w|$u" "${how/btrfs/runc}"); c=$(run_ctr "$p" u c '.working_dir="/work/here"'); [ "$how" != btrfs ] || [ "$(root_type "$c")" = btrfs ]
-		[ "$(exec_ctr "$c" sh -c 'stat -c %u:%g / /bin/sh /work/here /etc/mtab /etc/hostname | sort -u')" = 0:0 ]
+		p=$(run_pod u "$w|$u" "${how/btrfs/runc}"); c=$(run_ctr "$p" u c '.working_dir="/srv/here"'); [ "$how" != btrfs ] || [ "$(root_type "$c")" = btrfs ]
+		[ "$(exec_ctr "$c" sh -c 'stat -c %u:%g / /bin/sh /srv/here /etc/mtab /etc/hostname | sort -u')" = 0:0 ]
 		exec_ctr "$c" sh -c 'echo x >/new && chown 5:5 /new'; [ "$(stat -c %u "/proc/$(ctr_pid "$c")/root/new")" = 200005 ]
 		crio_kill; crio_start; exec_ctr "$c" cat /new >/dev/null; rm_pod "$p"
 	done

@@ -52,10 +52,10 @@ main() {
 	[ "$(stat -c %u:%g "/proc/$pid/root/dev/shm/f" "/proc/$pid/root/new" | sort -u)" = 200000:300000 ]
 	[ "$(stat -c %u:%g "/proc/$pid/root/a/b")" = 200033:300033 ]
 	# A user other than root, in a directory that the image lacks.
-	d=$(run_ctr "$p" u1 d '.linux.security_context.run_as_user={value:1000} | .linux.security_context.run_as_group={value:1001} | .working_dir="/work/here"')
+	d=$(run_ctr "$p" u1 d '.linux.security_context.run_as_user={value:1000} | .linux.security_context.run_as_group={value:1001} | .working_dir="/srv/here"')
 	[ "$(lines_of "$d" sh -c 'id -u; id -g')" = "1000 1001 " ]
 	[ "$(stat -c %u:%g "/proc/$(ctr_pid "$d")")" = 201000:301001 ]
-	[ "$(lines_of "$d" stat -c %u:%g /work /work/here)" = "0:0 0:0 " ]
+	[ "$(lines_of "$d" stat -c %u:%g /srv /srv/here)" = "0:0 0:0 " ]
 	exec_ctr "$d" sh -c 'echo z >/dev/shm/of-1000'
 	# Root there is nobody here: what belongs to the host's root stays its.
 	[ "$(pod_field "$p" linux.namespaces.options.userns_options.uids[0].host_id)" = 200000 ]
