@@ -132,7 +132,7 @@ static int read_subids(const char *path, struct id_map *ret, crio_err *err)
 }
 
 /* Guarded by lc->userns_lock: from looking at what is taken until the claim is there. */
-static int claim_auto(struct pod *p, const char *mode, struct userns_env *env, crio_err *err)
+static int claim_auto(struct pod *p, const char *mode, const struct userns_env *env, crio_err *err)
 {
 	struct lifecycle *lc = p->lc;
 	cleanup_id_maps struct id_maps used = {0}, available = {0};
@@ -151,9 +151,10 @@ static int claim_auto(struct pod *p, const char *mode, struct userns_env *env, c
 		r = used_in_stores(lc, &used);
 	if (r < 0)
 		return err_nomem(err);
-	env->used = &used;
-	env->available = &available;
-	r = userns_by_mode(mode, env, &p->maps, err);
+	struct userns_env own = *env;
+	own.used = &used;
+	own.available = &available;
+	r = userns_by_mode(mode, &own, &p->maps, err);
 	if (r < 0)
 		return r;
 	if (id_maps_copy(&c->maps, &p->maps) < 0)
