@@ -85,14 +85,20 @@ static int pump(struct stream *s, int done_fd, crio_call *call, crio_err *err)
 static int run_exec(struct container *c, crio_call *call, struct stream *s, const struct strv *cmd, struct exec_result *ret,
 		    crio_err *err)
 {
-	struct process_args a = { .cmd = cmd, .in = -1, .out = s[0].wr, .err = s[1].wr };
+	/* A container with a terminal gives its execs one of their own: all output is on it. */
+	struct process_args a = { .cmd = cmd, .tty = c->config.tty, .in = -1, .out = s[0].wr, .err = s[1].wr };
 	CLEANUP(process_unrefp) struct process *p = NULL;
 	cleanup_free char *why = NULL;
-	int r = process_start_in(c, call, &a, &p, NULL, err);
+	int tty = -1;
+	int r = process_start_in(c, call, &a, &p, &tty, err);
 	s[0].wr = safe_close(s[0].wr);
 	s[1].wr = safe_close(s[1].wr);
 	if (r < 0)
 		return r;
+	if (tty >= 0) {
+		(void)fcntl(tty, F_SETFL, O_NONBLOCK);
+		s[0].rd = tty;
+	}
 	r = pump(s, process_fd(p), call, err);
 	if (r < 0) {
 		process_abandon(p, call);
@@ -121,8 +127,9 @@ int container_exec_sync(struct lifecycle *lc, crio_call *call, const char *id, c
 		return err_nomem(err);
 	struct stream s[2] = { { -1, -1, NULL }, { -1, -1, NULL } };
 	crio_err why = ERR_INIT;
-	r = stream_open(&s[0], &ret->out, &why);
-	if (r == 0)
+	s[0].b = &ret->out; /* also what a terminal says, see run_exec */
+	r = c->config.tty ? 0 : stream_open(&s[0], &ret->out, &why);
+	if (r == 0 && !c->config.tty)
 		r = stream_open(&s[1], &ret->err, &why);
 	if (r == 0)
 		r = run_exec(c, sub, s, cmd, ret, &why);

@@ -329,6 +329,10 @@ everything() { # everything HANDLER: the main things, on one runtime
 	wait_exit "$shut"; [ "$(ctr_field "$shut" exit_code)" = 0 ]
 	[ "$(ctr_field "$open" state)" = CONTAINER_RUNNING ]
 	tty=$(run_ctr "$pod" p1 tty '.tty=true'); [[ $(exec_ctr "$tty" readlink /proc/1/fd/0) == /dev/pts/* ]]
+	# So do its execs, and all they say is on it.
+	run exec_ctr "$tty" sh -c 'if [ -t 0 ] && [ -t 1 ] && [ -t 2 ]; then echo all three; fi; echo to stderr >&2; exit 4'
+	[ "$status" = 4 ]; [ "$output" = $'all three\r\nto stderr\r' ]
+	[ "$(exec_ctr "$tty" sh -c 'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo 0123456789; done' | wc -c)" = 240001 ] # none is lost at the end; jq ends its line
 }
 
 @test "pods reach each other over the bridge, by both families" {
