@@ -298,11 +298,19 @@ int cni_cache_find(struct cni *c, crio_call *call, const char *id, const char *i
 	return name ? read_cached(c, call, dir, name, ret, err) : cni_nomem(c, err);
 }
 
-void cni_cache_del(struct cni *c, crio_call *call, const char *network, const char *id, const char *ifname)
+int cni_cache_del(struct cni *c, crio_call *call, const char *network, const char *id, const char *ifname, crio_err *err)
 {
 	cleanup_close int dir = dir_open(c, call, false, NULL);
-	const char *name = file_name(c, call, network, id, ifname);
+	const char *name;
 
-	if (dir >= 0 && name && unlinkat(dir, name, 0) < 0 && errno != ENOENT)
-		c->host->log(c->in, CRIO_LOG_WARN, "Remove CNI cache file %s: %s", name, strerror(errno));
+	if (dir == CRIO_E_NOT_FOUND)
+		return 0;
+	if (dir < 0)
+		return c->host->fail(err, dir, "open the CNI cache in %s to remove the record of '%s'", c->cache_dir, id);
+	name = file_name(c, call, network, id, ifname);
+	if (!name)
+		return cni_nomem(c, err);
+	if (unlinkat(dir, name, 0) < 0 && errno != ENOENT)
+		return c->host->fail(err, CRIO_E_IO, "remove CNI cache file %s: %s", name, strerror(errno));
+	return 0;
 }

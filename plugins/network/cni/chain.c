@@ -234,7 +234,7 @@ static int gc_one(void *arg, struct cached *k)
 	if (r == 0) {
 		c->host->log(c->in, CRIO_LOG_INFO, "Removed stale attachment of %s to CNI network %s", k->id,
 			     k->network);
-		cni_cache_del(c, g->call, k->network, k->id, k->ifname);
+		(void)cni_cache_del(c, g->call, k->network, k->id, k->ifname, NULL); /* else the next one does */
 	} else if (!g->failed) {
 		g->failed = c->host->fail(g->err, r, "remove stale attachment of '%s' to '%s': %s", k->id, k->network,
 					  c->host->err_text(why));

@@ -196,7 +196,7 @@ static void rollback(struct cni *c, crio_call *call, const struct list *l, const
 	int r = own ? cni_chain_del(c, own, l, at, NULL, why) : CRIO_E_NOMEM;
 
 	if (r == 0)
-		cni_cache_del(c, own, l->name, at->id, at->ifname);
+		(void)cni_cache_del(c, own, l->name, at->id, at->ifname, NULL); /* teardown does, if this cannot */
 	else /* the cache file stays, for teardown or gc to try again */
 		c->host->log(c->in, CRIO_LOG_WARN, "Undo the failed attachment of %s to CNI network %s: %s", at->id,
 			     l->name, c->host->err_text(why));
@@ -331,7 +331,10 @@ static int teardown(void *self, crio_call *call, const struct crio_network_args 
 	if (r < 0)
 		return c->host->wrap(err, "error removing pod %s_%s from CNI network \"%s\"", args->ns, args->name,
 				     l.name);
-	cni_cache_del(c, call, l.name, at.id, at.ifname);
+	/* The caller asks again: DEL of what is gone succeeds, and the record goes then. */
+	r = cni_cache_del(c, call, l.name, at.id, at.ifname, err);
+	if (r < 0)
+		return c->host->wrap(err, "error removing pod %s_%s from CNI network \"%s\"", args->ns, args->name, l.name);
 	cni_active_del(c, at.id);
 	return 0;
 }

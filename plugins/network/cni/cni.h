@@ -194,7 +194,8 @@ int cni_cache_write(struct cni *c, crio_call *call, const struct list *l, const 
 /* The attachment of id and ifname, of whichever network. NOT_FOUND. */
 int cni_cache_find(struct cni *c, crio_call *call, const char *id, const char *ifname, struct cached *ret,
 		   crio_err *err);
-void cni_cache_del(struct cni *c, crio_call *call, const char *network, const char *id, const char *ifname);
+/* 0 also when it is not there. */
+int cni_cache_del(struct cni *c, crio_call *call, const char *network, const char *id, const char *ifname, crio_err *err);
 /* Calls fn for each sound file; stops and returns what fn returns when that is not 0. */
 int cni_cache_each(struct cni *c, crio_call *call, int (*fn)(void *arg, struct cached *cached), void *arg,
 		   crio_err *err);
