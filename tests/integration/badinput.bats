@@ -87,7 +87,7 @@ hangs() { [ -n "$(sleepers)" ]; }
 		[ ${#out} -lt 4000 ]; [ $SECONDS -lt 10 ]
 		node_wait 5 eval 'diff <(echo "$n") <(base)' || diff <(echo "$n") <(base)
 		evil_oci "create talk-on"; SECONDS=0; c=$(run_ctr "$p" o1 c1 "$f"); [ $SECONDS -lt 10 ]
-		[ "$(exec_ctr "$c" hostname)" = o1 ]; log_has "its runtime wrote [0-9]* bytes of errors"; rm_ctr "$c"
+		[ "$(exec_ctr "$c" hostname | tr -d '\r')" = o1 ]; log_has "its runtime wrote [0-9]* bytes of errors"; rm_ctr "$c"
 		evil_oci "create talk-out"; c=$(run_ctr "$p" o1 c1 "$f"); rm_ctr "$c"
 		node_wait 5 eval 'diff <(echo "$n") <(base)' || diff <(echo "$n") <(base)
 	done
