@@ -137,7 +137,7 @@ part_counts() {
 	echo; echo "one pod and container up: processes executed by crio and what it starts"
 	grep -o 'execve("[^"]*"[^)]*) *= 0' "$NODE/trace" | sed 's/execve("\([^"]*\)", \[\([^]]*\)\].*/\1 [\2]/' | cut -c1-110
 	echo "fsyncs: $(grep -cE 'fsync|fdatasync|syncfs' "$NODE/trace" || true)"
-	grep -E 'fsync|fdatasync|syncfs' "$NODE/trace" | awk '{print $2}' | sort | uniq -c
+	grep -E 'fsync|fdatasync|syncfs' "$NODE/trace" | awk '{print $2}' | sort | uniq -c || true
 	down cri "${ids% *}" "${ids#* }"
 }
 
