@@ -110,12 +110,33 @@ int hostport_run(crio_call *call, const char *const *argv, const char *text, str
 	return spawn_capture(&s, call, text, text ? strlen(text) : 0, OUT_LIMIT, 4096, ret, err);
 }
 
-bool hostport_unsupported(const struct spawn_result *r)
+static bool unsupported(const char *said)
 {
-	const char *s = r->err.p ? r->err.p : "";
+	return strstr(said, "not supported") || strstr(said, "upgrade your kernel") || strstr(said, "does not exist (do you need to insmod") ||
+	       strstr(said, "Unable to initialize");
+}
 
-	return strstr(s, "not supported") || strstr(s, "upgrade your kernel") || strstr(s, "does not exist (do you need to insmod") ||
-	       strstr(s, "Unable to initialize");
+int hostport_failed(const struct spawn_result *r, const char *what, const struct hostport_set *s, crio_err *err)
+{
+	const char *said = r->err.p ? r->err.p : "";
+
+	if (unsupported(said))
+		return err_set(err, CRIO_E_UNAVAILABLE, "%s: %.400s", what, said);
+	if (strstr(said, "File exists"))
+		return err_set(err, CRIO_E_EXISTS, "map host ports of pod sandbox %s: another pod has one of them: %.400s", s->id, said);
+	return err_set(err, CRIO_E_IO, "map host ports of pod sandbox %s: %s ended with %d: %.400s", s->id, what, r->exit_code, said);
+}
+
+int hostport_change(crio_call *call, const char *const *argv, const struct buf *script, const struct hostport_set *s, crio_err *err)
+{
+	cleanup_spawn_result struct spawn_result res = {0};
+	int r;
+
+	if (buf_bad(script))
+		return script->oom ? err_nomem(err)
+				   : err_set(err, CRIO_E_EXHAUSTED, "pod sandbox %s has more port mappings than can be made at once", s->id);
+	r = hostport_run(call, argv, script->p, &res, err);
+	return r < 0 || res.exit_code == 0 ? r : hostport_failed(&res, argv[0], s, err);
 }
 
 static int family_of(const char *ip)

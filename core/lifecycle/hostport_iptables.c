@@ -26,15 +26,6 @@ static const char *program(int family, bool restore)
 	return family == AF_INET ? "iptables-save" : "ip6tables-save";
 }
 
-static int failed(const struct spawn_result *r, const char *what, const struct hostport_set *s, crio_err *err)
-{
-	const char *said = r->err.p ? r->err.p : "";
-
-	if (hostport_unsupported(r))
-		return err_set(err, CRIO_E_UNAVAILABLE, "%s: %.400s", what, said);
-	return err_set(err, CRIO_E_IO, "map host ports of pod sandbox %s: %s ended with %d: %.400s", s->id, what, r->exit_code, said);
-}
-
 /* The nat table as text. */
 static int save(crio_call *call, const struct hostport_set *s, struct spawn_result *ret, crio_err *err)
 {
@@ -44,7 +35,7 @@ static int save(crio_call *call, const struct hostport_set *s, struct spawn_resu
 	if (r < 0)
 		return r;
 	if (ret->exit_code != 0)
-		return failed(ret, argv[0], s, err);
+		return hostport_failed(ret, argv[0], s, err);
 	/* Rules that nobody has seen whole must not be written anew. */
 	if (ret->out_truncated)
 		return err_set(err, CRIO_E_EXHAUSTED, "%s prints more than can be kept: host ports of pod sandbox %s stay as they are", argv[0],
@@ -52,17 +43,11 @@ static int save(crio_call *call, const struct hostport_set *s, struct spawn_resu
 	return 0;
 }
 
-static int restore(crio_call *call, struct buf *script, const struct hostport_set *s, crio_err *err)
+static int restore(crio_call *call, const struct buf *script, const struct hostport_set *s, crio_err *err)
 {
 	const char *const argv[] = {program(s->family, true), "-w", "10", "--noflush", NULL};
-	cleanup_spawn_result struct spawn_result res = {0};
-	int r;
 
-	if (buf_bad(script))
-		return script->oom ? err_nomem(err)
-				   : err_set(err, CRIO_E_EXHAUSTED, "pod sandbox %s has more port mappings than can be made at once", s->id);
-	r = hostport_run(call, argv, script->p, &res, err);
-	return r < 0 || res.exit_code == 0 ? r : failed(&res, argv[0], s, err);
+	return hostport_change(call, argv, script, s, err);
 }
 
 /* Upper case, as in the text that CRI-O hashes. */

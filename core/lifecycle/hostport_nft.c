@@ -46,24 +46,11 @@ static void write_table(struct buf *b, int family)
 	buf_addf(b, "add rule %s " TABLE " masquerading ct status & (dnat | snat) == dnat %s saddr . %s daddr @hairpins masquerade\n", f, f, f);
 }
 
-static int run_script(crio_call *call, struct buf *script, const struct hostport_set *s, crio_err *err)
+static int run_script(crio_call *call, const struct buf *script, const struct hostport_set *s, crio_err *err)
 {
 	static const char *const argv[] = {"nft", "-f", "-", NULL};
-	cleanup_spawn_result struct spawn_result res = {0};
-	int r;
 
-	if (buf_bad(script))
-		return script->oom ? err_nomem(err)
-				   : err_set(err, CRIO_E_EXHAUSTED, "pod sandbox %s has more port mappings than can be made at once", s->id);
-	r = hostport_run(call, argv, script->p, &res, err);
-	if (r < 0 || res.exit_code == 0)
-		return r;
-	if (hostport_unsupported(&res))
-		return err_set(err, CRIO_E_UNAVAILABLE, "nft: %.400s", res.err.p ? res.err.p : "");
-	if (res.err.p && strstr(res.err.p, "File exists"))
-		return err_set(err, CRIO_E_EXISTS, "map host ports of pod sandbox %s: another pod has one of them: %.400s", s->id, res.err.p);
-	return err_set(err, CRIO_E_IO, "map host ports of pod sandbox %s: nft ended with %d: %.400s", s->id, res.exit_code,
-		       res.err.p ? res.err.p : "");
+	return hostport_change(call, argv, script, s, err);
 }
 
 int hostport_nft_add(crio_call *call, const struct hostport_set *s, crio_err *err)
@@ -165,10 +152,7 @@ int hostport_nft_remove(crio_call *call, const struct hostport_set *s, crio_err 
 	if (res.exit_code != 0) {
 		if (res.err.p && strstr(res.err.p, "No such file"))
 			return 0;
-		if (hostport_unsupported(&res))
-			return err_set(err, CRIO_E_UNAVAILABLE, "nft: %.400s", res.err.p);
-		return err_set(err, CRIO_E_IO, "list the host ports of pod sandbox %s: nft ended with %d: %.400s", s->id, res.exit_code,
-			       res.err.p ? res.err.p : "");
+		return hostport_failed(&res, "nft", s, err);
 	}
 	r = json_parse(res.out.p, res.out.n, &doc, err);
 	if (r < 0)

@@ -38,7 +38,9 @@ void hostport_hash(const char *text, char ret[HOSTPORT_HASH_N + 1]);
 struct spawn_result;
 /* Runs a program that is looked for in PATH with text (NULL: none) as its input. UNAVAILABLE without the program. */
 int hostport_run(crio_call *call, const char *const *argv, const char *text, struct spawn_result *ret, crio_err *err);
-/* What a failed program said tells that the kernel cannot do it. */
-bool hostport_unsupported(const struct spawn_result *r);
+/* The error of a program that did not end with 0: UNAVAILABLE where it says that the kernel cannot do it, EXISTS for a port that is taken. */
+int hostport_failed(const struct spawn_result *r, const char *what, const struct hostport_set *s, crio_err *err);
+/* Runs a program that changes rules as the script says, which may have outgrown its limit. */
+int hostport_change(crio_call *call, const char *const *argv, const struct buf *script, const struct hostport_set *s, crio_err *err);
 
 #endif
