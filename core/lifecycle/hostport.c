@@ -101,9 +101,10 @@ int hostport_run(crio_call *call, const char *const *argv, const char *text, str
 	struct spawn s = SPAWN_INIT;
 	cleanup_free char *path = NULL;
 	cleanup_err crio_err why = ERR_INIT;
+	int r = spawn_find(argv[0], NULL, &path, &why);
 
-	if (spawn_find(argv[0], NULL, &path, &why) < 0)
-		return err_set(err, CRIO_E_UNAVAILABLE, "map host ports: %s", err_text(&why));
+	if (r < 0) /* Only a program that is not there makes this way one that does not work. */
+		return err_set(err, r == CRIO_E_NOT_FOUND ? CRIO_E_UNSUPPORTED : r, "map host ports: %s", err_text(&why));
 	s.path = path;
 	s.argv = argv;
 	s.env = env;
@@ -121,7 +122,7 @@ int hostport_failed(const struct spawn_result *r, const char *what, const struct
 	const char *said = r->err.p ? r->err.p : "";
 
 	if (unsupported(said))
-		return err_set(err, CRIO_E_UNAVAILABLE, "%s: %.400s", what, said);
+		return err_set(err, CRIO_E_UNSUPPORTED, "%s: %.400s", what, said);
 	if (strstr(said, "File exists"))
 		return err_set(err, CRIO_E_EXISTS, "map host ports of pod sandbox %s: another pod has one of them: %.400s", s->id, said);
 	return err_set(err, CRIO_E_IO, "map host ports of pod sandbox %s: %s ended with %d: %.400s", s->id, what, r->exit_code, said);
@@ -181,9 +182,16 @@ static int add_in_turn(crio_call *call, const struct hostport_set *s, crio_err *
 	cleanup_err crio_err nft = ERR_INIT;
 	int r = hostport_nft_add(call, s, &nft);
 
-	if (r == CRIO_E_UNAVAILABLE) {
+	if (r == CRIO_E_UNSUPPORTED) {
+		cleanup_err crio_err ipt = ERR_INIT;
+
 		log_debug("Host ports of pod sandbox %s: no nftables: %s", s->id, err_text(&nft));
-		return hostport_iptables_add(call, s, err);
+		r = hostport_iptables_add(call, s, &ipt);
+		if (r == CRIO_E_UNSUPPORTED)
+			return err_set(err, CRIO_E_UNAVAILABLE, "neither nftables nor iptables works here: %s; %s", err_text(&nft), err_text(&ipt));
+		if (r < 0)
+			err_move(err, &ipt);
+		return r;
 	}
 	if (r < 0)
 		err_move(err, &nft);
@@ -195,10 +203,10 @@ static int remove_in_turn(crio_call *call, const struct hostport_set *s, crio_er
 {
 	int nft = hostport_nft_remove(call, s, err), ipt;
 
-	if (nft != 0 && nft != CRIO_E_UNAVAILABLE)
+	if (nft != 0 && nft != CRIO_E_UNSUPPORTED)
 		return nft < 0 ? nft : 0;
 	ipt = hostport_iptables_remove(call, s, err);
-	return ipt < 0 && ipt != CRIO_E_UNAVAILABLE ? ipt : 0;
+	return ipt < 0 && ipt != CRIO_E_UNSUPPORTED ? ipt : 0;
 }
 
 /* For each family that has rules. ips: to add; NULL to remove. */

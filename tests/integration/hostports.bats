@@ -66,7 +66,8 @@ elements() { { nft list table ip crio-hostports; nft list table ip6 crio-hostpor
 @test "UDP, also for one who was sending before" {
 	run_pod h4a "$(ports "{host_port:8094,container_port:9}")" >/dev/null # flows are remembered from the first rule on
 	# The flow leads to the host itself, where nobody listens, and lasts as long as it sends.
-	outside bash -c 'exec 4<>/dev/udp/10.99.0.1/8086; for i in $(seq 400); do echo ping >&4; sleep 0.05; done' 2>/dev/null 3>&- & s=$!
+	# In the shell's place: a function in the background is a shell of its own, whose end is not that of what it started.
+	( exec nsenter --net="/proc/$(cat "$NODE/outside.pid")/ns/net" bash -c 'exec 4<>/dev/udp/10.99.0.1/8086; for i in $(seq 400); do echo ping >&4; sleep 0.05; done' ) 2>/dev/null 3>&- & s=$!
 	sleep 0.5
 	p=$(run_pod h4 "$(ports '{host_port:8086,container_port:9,protocol:1}')")
 	pid=$(ctr_pid "$(run_ctr "$p" h4 u)")
