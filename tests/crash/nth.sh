@@ -1,7 +1,8 @@
 # nth.sh [COUNT | all]: each kind of call of the daemon fails once in a pod's life: allocation, open, write (and mkdir, rename, fsync),
 # pipes, processes and threads (nth.c). The daemon lives on, the client gets an error with a code or nothing of it, the same
 # request works when it is asked again, and at the end nothing is left. Every call site is a case; COUNT of them are taken
-# (default 10), those with the lowest hashes from CRASH_SET (of 256) on. SITES="hash...": only these.
+# (default 10), those with the lowest hashes from CRASH_SET (of 256) on. SITES="hash...": only these; KINDS="p s": only of
+# these kinds (a o w p s, as in name_of).
 . "$(dirname "$0")/lib.bash"
 set -uo pipefail
 count=${1:-10}
@@ -28,6 +29,7 @@ ok "a life without faults"
 ctl sites | sort >"$NODE/sites"
 # Of each kind its share, at least two.
 while read -r kind n; do
+	[[ ${KINDS:-$kind} == *"$kind"* ]] || continue
 	want=$n; [ "$count" = all ] || want=$((n * count / $(wc -l <"$NODE/sites")))
 	[ "$want" -ge 2 ] || want=2
 	# By hash, not by number: a site more or less somewhere in the program changes nothing in which are visited.
