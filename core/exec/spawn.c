@@ -187,19 +187,22 @@ struct sink {
 	bool *truncated;
 };
 
-static void drain(struct sink *k)
+static int drain(struct sink *k, crio_err *err)
 {
 	char tmp[16384];
 	ssize_t n = read(k->fd, tmp, sizeof(tmp));
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
-		return;
-	if (n <= 0) {
+		return 0;
+	if (n < 0)
+		return err_errno(err, errno, "read its output");
+	if (n == 0) {
 		k->fd = safe_close(k->fd);
-		return;
+		return 0;
 	}
 	buf_add(k->b, tmp, (size_t)n);
 	if (k->b->over)
 		*k->truncated = true;
+	return 0;
 }
 
 /* What spawn_capture is in the middle of. */
@@ -212,17 +215,21 @@ struct capture {
 	bool exited;
 };
 
-static void feed(struct capture *c)
+/* A program that got a part of its input only, and then its end, may take that for all: its answer is none. */
+static int feed(struct capture *c, crio_err *err)
 {
 	ssize_t n = write(c->in_fd, c->in, c->in_n);
 	if (n > 0) {
 		c->in += n;
 		c->in_n -= (size_t)n;
 	} else if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-		return;
+		return 0;
+	} else if (n < 0 && errno != EPIPE) { /* EPIPE: it does not want the rest */
+		return err_errno(err, errno, "write its standard input");
 	}
 	if (n <= 0 || c->in_n == 0)
-		c->in_fd = safe_close(c->in_fd); /* EPIPE: it does not want the rest */
+		c->in_fd = safe_close(c->in_fd);
+	return 0;
 }
 
 /* Until the program has ended and both pipes are at their end, or `grace` after its end. */
@@ -255,10 +262,10 @@ static int pump(struct capture *c, crio_call *call, crio_err *err)
 		if (p[4].revents)
 			return err_set(err, CRIO_E_CANCELLED, "the caller gave up");
 		for (int i = 0; i < 2; i++)
-			if (p[i].revents)
-				drain(&c->sink[i]);
-		if (p[2].revents)
-			feed(c);
+			if (p[i].revents && (n = drain(&c->sink[i], err)) < 0)
+				return n;
+		if (p[2].revents && (n = feed(c, err)) < 0)
+			return n;
 		if (p[3].revents) {
 			c->exited = true;
 			grace_end = now_mono_ns() + 1000000000;

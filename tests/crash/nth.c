@@ -75,7 +75,7 @@ static int in_module(struct dl_phdr_info *i, size_t size, void *arg)
 static bool foreign(const char *name)
 {
 	static const char *const no[] = { "libgrpc", "libabsl", "libgpr", "libupb", "libstdc++", "ld-linux", "libcares", "libaddress_sorting",
-					  "libre2", "libcurl", "libcrypto", "libssl", "libnghttp", "libgnutls", "libp11", "libgcc", "libltdl", "nth.so" };
+					  "libre2", "libcurl", "libcrypto", "libssl", "libnghttp", "libgnutls", "libp11", "libgcc", "libltdl" };
 	for (size_t i = 0; i < sizeof(no) / sizeof(*no); i++)
 		if (strstr(name, no[i]))
 			return true;
@@ -85,16 +85,19 @@ static bool foreign(const char *name)
 /* Is this a call that counts? Its site. */
 static bool site_of(uint64_t *ret)
 {
-	void *at[10];
-	int n = backtrace(at, 10);
+	void *at[12];
+	int n = backtrace(at, 12);
 	uint64_t h = 1469598103934665603u;
 	bool first = true, from_libc = false;
-	for (int i = 2; i < n; i++) { /* 0 and 1 are of this file */
+	for (int i = 0, told = 0; i < n && told < 8; i++) {
 		struct look l = { (uintptr_t)at[i] - 1, NULL, 0 };
 		if (!dl_iterate_phdr(in_module, &l))
 			break;
+		if (!told && strstr(l.name, "nth.so")) /* this file's own, as many as the compiler has made */
+			continue;
+		told++;
 		bool libc = strstr(l.name, "libc.so") != NULL, json = strstr(l.name, "libjson-c") != NULL;
-		if (json && i > 2 && from_libc)
+		if (json && told > 1 && from_libc)
 			return false; /* its parser does not check the strdup of a member's name, and ends in a fault */
 		from_libc = libc;
 		if (first && !libc && !json) {

@@ -27,6 +27,7 @@ for _ in 1 2; do
 done
 ok "a life without faults"
 ctl sites | sort >"$NODE/sites"
+[ "$(cut -d' ' -f1 "$NODE/sites" | uniq | tr -d '\n')" = aopsw ] || not_ok "a kind of calls has no site: $(cut -d' ' -f1 "$NODE/sites" | uniq -c | tr '\n' ' ')"
 # Of each kind its share, at least two.
 while read -r kind n; do
 	[[ ${KINDS:-$kind} == *"$kind"* ]] || continue
