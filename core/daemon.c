@@ -155,6 +155,7 @@ static int init_plugins(struct daemon *d, crio_err *err)
 				  .state_dir = c->state_dir,
 				  .run_dir = c->run_dir,
 				  .probe_path = d->self,
+				  .remember = true,
 				  .loop = d->loop,
 				  .workers = d->workers };
 	return plugins_new(&a, &d->plugins, err);

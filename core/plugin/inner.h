@@ -69,6 +69,7 @@ struct module {
 	ino_t ino;
 	int64_t ctime_ns;     /* also changes with owner and mode, and when a file is moved */
 	off_t file_size;
+	bool passed_before; /* its probe, in an earlier daemon */
 	lt_dlhandle handle;
 	struct crio_plugin desc; /* copied, zero beyond the plugin's own size */
 	union any_ops ops;       /* likewise */
@@ -83,6 +84,8 @@ struct plugins {
 	struct module *modules;
 	struct plugin_inst *instances;
 	pthread_mutex_t reload_lock; /* one reload at a time; taken first */
+	char *verdicts; /* of an earlier daemon's probes, NULL: none; set before the first load */
+	bool settled;   /* the start is through: verdicts are kept from here on; guarded by load_lock */
 };
 
 /* Looks at the directories and adds what is new; no code is loaded. Called with load_lock. */
@@ -101,6 +104,12 @@ int elf_check(const char *path, crio_err *err);
 int probe_run(struct module *m, crio_err *err);
 /* Removes what probes left in run_dir whose maker was killed. */
 void probe_sweep(const char *run_dir);
+
+/* verdicts.c: probes that need not be run again. Called with load_lock, but for the first. */
+void verdicts_read(struct plugins *p); /* takes the record away; only a host that was told to remember has one */
+/* Has this very file, by what loader_load has noted of it, passed? */
+bool verdicts_has(const struct module *m);
+void verdicts_write(struct plugins *p);
 
 /* ---- instances ---- */
 

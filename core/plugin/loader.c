@@ -274,7 +274,8 @@ static int load_file(struct module *m, crio_err *err)
 	m->ctime_ns = st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
 	if (r == 0)
 		r = elf_check(m->path, err);
-	if (r == 0 && m->host->args.probe_path)
+	m->passed_before = r == 0 && verdicts_has(m);
+	if (r == 0 && m->host->args.probe_path && !m->passed_before)
 		r = probe_run(m, err);
 	if (r == 0)
 		r = open_library(m, err);
@@ -300,7 +301,10 @@ int loader_load(struct module *m, crio_err *err)
 			       err_text(&why));
 	}
 	m->loaded = true;
-	log_debug("Loaded %s plugin %s %s from %s", plugin_kind_name(m->kind), m->name, m->desc.version, m->path);
+	if (m->host->settled)
+		verdicts_write(m->host);
+	log_debug("Loaded %s plugin %s %s from %s%s", plugin_kind_name(m->kind), m->name, m->desc.version, m->path,
+		  m->passed_before ? ", which has passed its probe before" : "");
 	return 0;
 }
 

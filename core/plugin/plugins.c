@@ -43,6 +43,7 @@ int plugins_new(const struct plugins_args *args, struct plugins **ret, crio_err 
 		return r;
 	}
 	probe_sweep(p->args.run_dir);
+	verdicts_read(p);
 	loader_add_linked(p);
 	loader_scan(p);
 	*ret = p;
@@ -79,6 +80,7 @@ void plugins_free(struct plugins *p)
 			free(m);
 		}
 		args_release(&p->args);
+		free(p->verdicts);
 		(void)pthread_mutex_destroy(&p->lock);
 		(void)pthread_mutex_destroy(&p->load_lock);
 		(void)pthread_mutex_destroy(&p->reload_lock);
@@ -93,6 +95,9 @@ void plugins_rescan(struct plugins *p)
 	for (struct module *m = p->modules; m; m = m->next)
 		if (!m->loaded && !m->refused)
 			(void)loader_load(m, NULL);
+	if (!p->settled)
+		verdicts_write(p);
+	p->settled = true;
 }
 
 static int not_found(struct plugins *p, enum crio_kind kind, const char *name, crio_err *err)

@@ -22,6 +22,7 @@ struct plugins_args {
 	const char *state_dir;   /* of records that survive a reboot */
 	const char *run_dir;     /* of records that do not */
 	const char *probe_path;  /* the crio binary for probing new files, NULL: no probe (tests) */
+	bool remember;           /* files that have passed the probe in this boot are not probed again: for the daemon alone, as run_dir has one such record */
 	struct loop *loop;
 	struct workers *workers;
 	/* Told of each operation that breaks the rule "an error is set if, and only if, the operation fails"; the host mends the

@@ -1,7 +1,7 @@
 /*
  * probe.c: a file that was never loaded is tried first in a child that runs this same program again: a crash in a
- * constructor, in open or in check costs nothing there. Verdicts are not remembered: a probe takes a few milliseconds and
- * happens once a file and start, when the plugin is first needed.
+ * constructor, in open or in check costs nothing there. A probe takes about 20 ms, most of them the linking of this program;
+ * verdicts.c says when there is none.
  */
 #include "core/plugin/probe.h"
 

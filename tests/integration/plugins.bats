@@ -176,6 +176,23 @@ bad() {
 	find "$DIR/network" \( -name '*.so' -o -name '.*' -type f \) ! -name cni.so ! -name hostnetwork.so ! -name veth.so -delete
 }
 
+@test "a file that has passed its probe is not probed by the next daemon, one that has changed is" {
+	loaded() { tail -n "+$((MARK + 1))" "$NODE/crio.log" | sed -n 's/.*Loaded \([a-z]* plugin [a-z]*\) .*\.so\(.*\)" file=.*/\1\2/p' | sort; }
+	bad sample GOOD; crio_stop; new_log; crio_start
+	node_wait 10 since "Loaded network plugin sample"; record=$(find "$NODE/run" -name probed); [ -n "$record" ]
+	# After a kill as well; what was refused is not in the record.
+	crio_kill; new_log; crio_start; node_wait 10 since "Loaded network plugin sample"
+	[ -n "$(loaded)" ]; [ -z "$(loaded | grep -v ', which has passed its probe before$')" ]
+	node_wait 5 test -s "$record"; not grep -q '/badabi\.so' "$record"
+	# Another file of the same name and size, and one that would end the daemon.
+	crio_kill; cp "$DIR/network/cni.so" "$NODE/cni.so"; mv "$NODE/cni.so" "$DIR/network/cni.so"; bad sample BAD_CONSTRUCTOR
+	new_log; crio_start; node_wait 10 since "network plugin 'sample' is refused: it crashed in the probe"
+	[ "$(loaded | grep -v ', which has passed its probe before$')" = "network plugin cni" ]
+	# A daemon that ends while it loads leaves no record: the record is there only once the start is through.
+	crio_stop; echo "crio 0 0 0 0 /other" >"$record"; rm "$DIR/network/sample.so"
+	new_log; crio_start; node_wait 10 since "Loaded network plugin veth"; [ -z "$(loaded | grep 'passed its probe before')" ]
+}
+
 @test "plugins.d is read again on SIGHUP, and a plugin's file that is put back or mended works at once" {
 	crio_cmd plugins list --json | jq -e '.[]|select(.name=="overlay")' >/dev/null
 	volatile() { exec_ctr "$1" cat /proc/mounts | grep -q '^overlay / .*volatile'; }
