@@ -115,10 +115,9 @@ static void write_removal(struct json_object *e, const char *hash, const char *f
 	if (!in || !str_eq(json_str(in, "comment"), hash))
 		return;
 	buf_init(&key, 256);
-	if (key_words(json_get(in, "val"), &key)) {
-		if (!buf_bad(&key))
-			buf_addf(b, "delete element %s " TABLE " %s { %s }\n", family, name, key.p);
-	}
+	if (key_words(json_get(in, "val"), &key) && !buf_bad(&key))
+		buf_addf(b, "delete element %s " TABLE " %s { %s }\n", family, name, key.p);
+	b->oom = b->oom || key.oom; /* an element that is passed over would stay for good */
 	buf_release(&key);
 }
 

@@ -211,6 +211,8 @@ static inline void container_unrefp(struct container **c) { container_unref(*c);
 /* Adds a reference of the registry's; a container also to its pod's list. */
 int registry_add_pod(struct lifecycle *lc, struct pod *p, crio_err *err);
 int registry_add_container(struct lifecycle *lc, struct container *c, crio_err *err);
+/* Puts those that were added out of turn into the order of their making, in which lists have them. */
+void registry_sort(struct lifecycle *lc);
 void registry_del_pod(struct lifecycle *lc, struct pod *p);
 void registry_del_container(struct lifecycle *lc, struct container *c);
 /* By id or unique prefix; the caller's reference. NOT_FOUND, INVALID (ambiguous), PRECONDITION (parked). */

@@ -3,6 +3,8 @@
  * state.json; an object without state.json was being made when the daemon ended and is taken apart again. Pods first, then
  * containers, which find their pod by the SandboxID annotation.
  */
+#include <stdatomic.h>
+
 #include "core/lifecycle/annotations.h"
 #include "core/lifecycle/inner.h"
 #include "core/lifecycle/netns.h"
@@ -12,6 +14,8 @@
 #include "core/util/log.h"
 
 #define CONFIG_MAX (4u << 20)
+#define THREADS_MAX 4
+#define EACH_MIN 8 /* objects that are worth a thread: one costs as much as a thread's making */
 
 struct found {
 	struct lifecycle *lc;
@@ -515,6 +519,70 @@ static int by_age(const void *a, const void *b)
 	return x->created_ns < y->created_ns ? -1 : x->created_ns > y->created_ns;
 }
 
+/* What is recovered of one store: its pods, or its containers. */
+struct batch {
+	struct lifecycle *lc;
+	struct store *s;
+	crio_call *call;
+	bool pods;
+	struct store_container **v;
+	size_t n;
+	_Atomic size_t next;
+	pthread_mutex_t lock;
+	pthread_cond_t ended;
+	int helpers; /* at work; guarded by lock */
+};
+
+static void take_from(struct batch *b)
+{
+	size_t i;
+
+	while ((i = atomic_fetch_add(&b->next, 1)) < b->n)
+		if (b->pods)
+			recover_pod(b->lc, b->s, b->v[i], b->call);
+		else
+			recover_container(b->lc, b->s, b->v[i], b->call);
+}
+
+static void help(void *arg)
+{
+	struct batch *b = arg;
+
+	take_from(b);
+	(void)pthread_mutex_lock(&b->lock);
+	if (--b->helpers == 0)
+		(void)pthread_cond_signal(&b->ended);
+	(void)pthread_mutex_unlock(&b->lock);
+}
+
+/* By several threads: each object is files to read and parse, and questions to its runtime's plugin, which another thread answers. */
+static void recover_batch(struct batch *b)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	size_t wanted = cpus > THREADS_MAX ? THREADS_MAX : cpus > 1 ? (size_t)cpus : 1;
+
+	(void)pthread_mutex_init(&b->lock, NULL);
+	(void)pthread_cond_init(&b->ended, NULL);
+	for (size_t i = 1; i < wanted && i * EACH_MIN < b->n; i++) {
+		(void)pthread_mutex_lock(&b->lock);
+		b->helpers++;
+		(void)pthread_mutex_unlock(&b->lock);
+		if (workers_run(b->lc->workers, WORK_SETUP, help, b, NULL) < 0) { /* then with fewer */
+			(void)pthread_mutex_lock(&b->lock);
+			b->helpers--;
+			(void)pthread_mutex_unlock(&b->lock);
+			break;
+		}
+	}
+	take_from(b);
+	(void)pthread_mutex_lock(&b->lock);
+	while (b->helpers > 0)
+		(void)pthread_cond_wait(&b->ended, &b->lock);
+	(void)pthread_mutex_unlock(&b->lock);
+	(void)pthread_cond_destroy(&b->ended);
+	(void)pthread_mutex_destroy(&b->lock);
+}
+
 int recover(struct lifecycle *lc, crio_call *call, crio_err *err)
 {
 	struct store *s;
@@ -523,24 +591,21 @@ int recover(struct lifecycle *lc, crio_call *call, crio_err *err)
 		for (size_t i = 0; (s = images_store_at(lc->images, i)); i++) {
 			const struct store_containers *all = store_containers_get(s);
 			cleanup_free struct store_container **v = calloc(all->n + 1, sizeof(*v));
+			struct batch b = { .lc = lc, .s = s, .call = call, .pods = pods == 1, .v = v };
 			if (!v) {
 				store_containers_unref(all);
 				return err_nomem(err);
 			}
-			for (size_t j = 0; j < all->n; j++)
-				v[j] = all->v[j];
-			qsort(v, all->n, sizeof(*v), by_age);
 			for (size_t j = 0; j < all->n; j++) {
 				bool is_pod = false;
-				if (!wipe_is_ours(v[j], &is_pod) || is_pod != (pods == 1))
-					continue;
-				if (is_pod)
-					recover_pod(lc, s, v[j], call);
-				else
-					recover_container(lc, s, v[j], call);
+				if (wipe_is_ours(all->v[j], &is_pod) && is_pod == b.pods)
+					v[b.n++] = all->v[j];
 			}
+			qsort(v, b.n, sizeof(*v), by_age);
+			recover_batch(&b);
 			store_containers_unref(all);
 		}
 	}
+	registry_sort(lc);
 	return 0;
 }

@@ -229,6 +229,38 @@ int registry_add_container(struct lifecycle *lc, struct container *c, crio_err *
 	return 0;
 }
 
+static int by_made(int64_t a, int64_t b, const char *id_a, const char *id_b)
+{
+	return a < b ? -1 : a > b ? 1 : strcmp(id_a, id_b);
+}
+
+static int pods_by_made(const void *a, const void *b)
+{
+	const struct pod *x = *(struct pod *const *)a, *y = *(struct pod *const *)b;
+	return by_made(x->created_ns, y->created_ns, x->id, y->id);
+}
+
+static int containers_by_made(const void *a, const void *b)
+{
+	const struct container *x = *(struct container *const *)a, *y = *(struct container *const *)b;
+	return by_made(x->created_ns, y->created_ns, x->id, y->id);
+}
+
+void registry_sort(struct lifecycle *lc)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&lc->lock);
+	if (lc->n_pods)
+		qsort(lc->pod_order, lc->n_pods, sizeof(struct pod *), pods_by_made);
+	if (lc->n_containers)
+		qsort(lc->container_order, lc->n_containers, sizeof(struct container *), containers_by_made);
+	for (size_t i = 0; i < lc->n_pods; i++) {
+		struct pod *p = lc->pod_order[i];
+		cleanup_unlock pthread_mutex_t *pl = lock(&p->lock);
+		if (p->n_containers)
+			qsort(p->containers, p->n_containers, sizeof(struct container *), containers_by_made);
+	}
+}
+
 void registry_del_pod(struct lifecycle *lc, struct pod *p)
 {
 	(void)pthread_mutex_lock(&lc->lock);

@@ -47,6 +47,17 @@ static int open_dir(const struct plugin_inst *in, int durability, bool make, cri
 	return fd >= 0 ? fd : err_errno(err, errno, "open %s", dir);
 }
 
+/* NOT_FOUND, without an error set, where nothing was ever kept. All else is an error: who cannot look must not say that there is nothing. */
+static int open_kept(const struct plugin_inst *in, int durability, crio_err *err)
+{
+	cleanup_err crio_err why = ERR_INIT;
+	int fd = open_dir(in, durability, false, &why);
+
+	if (fd < 0 && fd != CRIO_E_NOT_FOUND)
+		err_move(err, &why);
+	return fd;
+}
+
 static int check_key(const char *key, crio_err *err)
 {
 	return key_ok(key) ? 0 : err_set(err, CRIO_E_INVALID, "'%s' is not a state key: 1 to 128 of A-Za-z0-9._-", key);
@@ -79,9 +90,12 @@ int state_put(struct plugin_inst *in, const char *key, struct crio_bytes v, int 
 	r = r < 0 ? r : FAILPOINT("plugin.state_put.done", err);
 	if (r < 0)
 		return r;
-	cleanup_close int other = open_dir(in, durability == CRIO_STATE_KEEP ? CRIO_STATE_RUN : CRIO_STATE_KEEP, false, NULL);
-	if (other >= 0 && !str_eq(in->host->args.state_dir, in->host->args.run_dir))
-		(void)unlinkat(other, key, 0);
+	/* The older record is read first when it is the one of the run directory. */
+	cleanup_close int other = open_kept(in, durability == CRIO_STATE_KEEP ? CRIO_STATE_RUN : CRIO_STATE_KEEP, err);
+	if (other < 0)
+		return other == CRIO_E_NOT_FOUND ? 0 : other;
+	if (!str_eq(in->host->args.state_dir, in->host->args.run_dir) && unlinkat(other, key, 0) < 0 && errno != ENOENT)
+		return err_errno(err, errno, "delete the older record of state '%s'", key);
 	return 0;
 }
 
@@ -89,8 +103,10 @@ int state_get(struct plugin_inst *in, crio_call *call, const char *key, struct c
 {
 	int r = check_key(key, err);
 	for (int d = CRIO_STATE_RUN; r == 0 && d <= CRIO_STATE_KEEP; d++) {
-		cleanup_close int dir = open_dir(in, d, false, NULL);
-		if (dir < 0 || faccessat(dir, key, F_OK, 0) < 0)
+		cleanup_close int dir = open_kept(in, d, err);
+		if (dir < 0 && dir != CRIO_E_NOT_FOUND)
+			return dir;
+		if (dir < 0 || (faccessat(dir, key, F_OK, 0) < 0 && errno == ENOENT))
 			continue;
 		cleanup_free char *text = NULL;
 		size_t n = 0;
@@ -113,8 +129,10 @@ int state_del(struct plugin_inst *in, const char *key, crio_err *err)
 	int r = check_key(key, err);
 	r = r < 0 ? r : FAILPOINT("plugin.state_del", err);
 	for (int d = CRIO_STATE_RUN; r == 0 && d <= CRIO_STATE_KEEP; d++) {
-		cleanup_close int dir = open_dir(in, d, false, NULL);
-		if (dir >= 0 && unlinkat(dir, key, 0) < 0 && errno != ENOENT)
+		cleanup_close int dir = open_kept(in, d, err);
+		if (dir < 0 && dir != CRIO_E_NOT_FOUND)
+			r = dir;
+		else if (dir >= 0 && unlinkat(dir, key, 0) < 0 && errno != ENOENT)
 			r = err_errno(err, errno, "delete state '%s'", key);
 	}
 	return r;
@@ -124,11 +142,16 @@ int state_list(struct plugin_inst *in, crio_call *call, struct crio_strs *ret, c
 {
 	cleanup_strv struct strv keys = STRV_INIT;
 	for (int d = CRIO_STATE_RUN; d <= CRIO_STATE_KEEP; d++) {
-		int fd = open_dir(in, d, false, NULL);
-		cleanup_closedir DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-		if (!dir) {
-			(void)safe_close(fd);
+		int fd = open_kept(in, d, err);
+		if (fd == CRIO_E_NOT_FOUND)
 			continue;
+		if (fd < 0)
+			return fd;
+		cleanup_closedir DIR *dir = fdopendir(fd);
+		if (!dir) {
+			int e = errno;
+			(void)safe_close(fd);
+			return err_errno(err, e, "list the state records");
 		}
 		struct dirent *e;
 		while ((e = readdir(dir))) {

@@ -191,8 +191,8 @@ static int op_del(void *self, crio_call *call, const struct crio_runtime_id_args
 		}
 		o->host->err_free(why);
 	}
-	if (!c)
-		return 0;
+	if (!c) /* or its record could not be read */
+		return o->host->state_del(o->in, call, args->id, err);
 	ctr_drop(c);
 	if (c->cgroup)
 		(void)cgroups_remove(&o->cgroups, c->cgroup, 2 * NSEC_PER_SEC);
