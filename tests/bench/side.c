@@ -156,6 +156,13 @@ void side_status(struct side *s, char *container)
 	simple(s, "ContainerStatus", &q.base);
 }
 
+void side_version(struct side *s)
+{
+	Runtime__V1__VersionRequest q = RUNTIME__V1__VERSION_REQUEST__INIT;
+
+	simple(s, "Version", &q.base);
+}
+
 void side_container_stats(struct side *s)
 {
 	Runtime__V1__ListContainerStatsRequest q = RUNTIME__V1__LIST_CONTAINER_STATS_REQUEST__INIT;

@@ -37,6 +37,7 @@ char *side_create(struct side *s, struct pod_conf *pc, char *pod, const char *na
 void side_start(struct side *s, char *container);
 void side_exec_true(struct side *s, char *container);
 void side_status(struct side *s, char *container);
+void side_version(struct side *s);
 void side_container_stats(struct side *s); /* of all */
 void side_pod_stats(struct side *s);
 void side_stop(struct side *s, char *container); /* time-out 0 */
