@@ -56,9 +56,26 @@ static int take(const char *file, const char *what, const char *path, const char
 	return 0;
 }
 
+/* Who could write there could give containers of others any file, and us any record. */
+static int check_private(const char *dir, const char *what, crio_err *err)
+{
+	struct stat st;
+	if (stat(dir, &st) < 0)
+		return err_errno(err, errno, "look at the %s %s", what, dir);
+	if (st.st_uid && st.st_uid != geteuid())
+		return err_set(err, CRIO_E_PRECONDITION, "the %s %s belongs to user %u: it must be root's (chown root %s)", what, dir,
+			       (unsigned)st.st_uid, dir);
+	if (st.st_mode & S_IWOTH)
+		return err_set(err, CRIO_E_PRECONDITION, "the %s %s may be written by everybody (mode %04o): chmod 0700 %s", what, dir,
+			       (unsigned)(st.st_mode & 07777), dir);
+	return 0;
+}
+
 static int take_dir(const char *dir, const char *what, const char *listen, int *ret, crio_err *err)
 {
 	int r = fs_mkdir_p(dir, 0700, err);
+	if (r == 0)
+		r = check_private(dir, what, err);
 	if (r < 0)
 		return r;
 	cleanup_free char *file = path_fmt("%s/crio-daemon.lock", dir);

@@ -13,7 +13,7 @@ struct alone {
 };
 
 /* Takes the locks; the directories are made where they are missing, and nothing else is touched. PRECONDITION: another daemon
- * has one of the places, or another program listens on the socket; the message says which place, and who. */
+ * has one of the places, another program listens on the socket, or a root is not private; the message says which place, and who. */
 int alone_init(struct alone *a, const struct conf *conf, crio_err *err);
 void alone_release(struct alone *a);
 

@@ -68,6 +68,12 @@ lifecycle() { # lifecycle HANDLER
 	pod=$(run_pod p1)
 	ctr=$(run_ctr "$pod" p1 c1 '.linux.resources={cpu_shares:512,cpu_quota:50000,cpu_period:100000,memory_limit_in_bytes:67108864}')
 	[ "$(cat "/sys/fs/cgroup/memory/pod_p1/crio-$ctr/memory.limit_in_bytes")" = 67108864 ]
+	# Its monitor is beside it: what the container uses is not counted with the monitor, and the end of its memory not the monitor's.
+	mon=$(cat "$(find "$NODE" -path "*$ctr*/conmon-pidfile" 2>/dev/null | head -1)")
+	for g in memory pids; do
+		grep -qx "$mon" "/sys/fs/cgroup/$g/pod_p1/crio-conmon-$ctr/cgroup.procs"; grep -qx "$(ctr_pid "$ctr")" "/sys/fs/cgroup/$g/pod_p1/crio-$ctr/cgroup.procs"
+		not grep -qx "$mon" "/sys/fs/cgroup/$g/pod_p1/crio-$ctr/cgroup.procs"
+	done
 	[ "$(cat "/sys/fs/cgroup/cpu/pod_p1/crio-$ctr/cpu.cfs_quota_us")" = 50000 ]
 	[ "$(cat "/sys/fs/cgroup/cpu/pod_p1/crio-$ctr/cpu.shares")" = 512 ]
 	cri UpdateContainerResources "{\"container_id\":\"$ctr\",\"linux\":{\"cpu_shares\":256,\"memory_limit_in_bytes\":134217728}}"

@@ -50,10 +50,24 @@ s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); time.sleep(6
 	kill "$other"; wait "$other" || true
 }
 
+@test "a root that everybody may write to, or that is somebody's, is refused" {
+	mkdir -p "$NODE/second/root"; chmod 1777 "$NODE/second/root"
+	run second "$own_root;$own_runroot;$own_socket"
+	[ "$status" = 1 ]; [[ $output == *"the storage root $NODE/second/root may be written by everybody (mode 1777): chmod 0700"* ]] || { echo "$output" >&2; false; }
+	chmod 700 "$NODE/second/root"; mkdir -p "$NODE/second/storage"; chown 1000 "$NODE/second/storage"
+	run second "$own_root;$own_runroot;$own_socket"
+	[ "$status" = 1 ]; [[ $output == *"the run root $NODE/second/storage belongs to user 1000: it must be root's"* ]] || { echo "$output" >&2; false; }
+	[ -z "$(ls "$NODE/second/storage")" ]; [ ! -e "$NODE/second/state" ]
+}
+
 @test "two daemons with nothing in common serve side by side, and a killed one's place is free at once" {
 	second "$own_root;$own_runroot;$own_socket" >"$NODE/second.log" 2>&1 3>&- & local bg=$!
 	answers() { "$CRI_CLIENT" -s "$NODE/second/crio.sock" -t 5 Version '{}'; }
 	node_wait 30 answers; cri Version '{}'
+	# What it has made itself is nobody else's: 0700, or 0711 where containers pass through.
+	for d in root storage root/overlay-containers; do
+		[[ $(stat -c %a "$NODE/second/$d") =~ ^7[01][01]$ ]] || { stat -c '%n %a' "$NODE/second/$d" >&2; false; }
+	done
 	kill "$bg"; wait "$bg" || true; rm -f "$NODE/second.log"
 	crio_kill; crio_start # it waits a second for the lock and no longer
 	p=$(run_pod s2)

@@ -237,6 +237,27 @@ static void spawn_gives_extra_descriptors(void **st)
 	(void)close(pfd[0]);
 }
 
+/* A library may open one without O_CLOEXEC: a program that we start does not get it. */
+static void spawn_gives_no_others(void **st)
+{
+	(void)st;
+	int fd = fcntl(STDERR_FILENO, F_DUPFD, 50);
+	assert_true(fd >= 50);
+	char test[64];
+	(void)snprintf(test, sizeof(test), "test ! -e /proc/self/fd/%d -a ! -e /proc/self/fd/3", fd);
+	const char *argv[] = { "sh", "-c", test, NULL };
+	struct spawn s = SPAWN_INIT;
+	s.path = "/bin/sh";
+	s.argv = argv;
+	struct spawn_result res = { 0 };
+	crio_call *c = call_new("Test", CALL_NO_DEADLINE);
+	assert_int_equal(spawn_capture(&s, c, NULL, 0, 4096, 4096, &res, NULL), 0);
+	assert_int_equal(res.exit_code, 0);
+	spawn_result_release(&res);
+	call_unref(c);
+	(void)close(fd);
+}
+
 int main(void)
 {
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -251,6 +272,7 @@ int main(void)
 		cmocka_unit_test(spawn_does_not_wait_for_orphans),
 		cmocka_unit_test(spawn_errors_name_the_step),
 		cmocka_unit_test(spawn_gives_extra_descriptors),
+		cmocka_unit_test(spawn_gives_no_others),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

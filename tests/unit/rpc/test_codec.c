@@ -149,6 +149,30 @@ static void test_counts(void **state)
 	free(p);
 }
 
+/* No message of the CRI contains its own kind; one that did could not make us recurse without end. */
+static void test_depth(void **state)
+{
+	ProtobufCMessageDescriptor d = *(CREATE);
+	ProtobufCFieldDescriptor fields[8];
+	uint8_t p[128];
+	size_t n;
+
+	(void)state;
+	assert_true(d.n_fields <= ARRAY_SIZE(fields));
+	memcpy(fields, d.fields, d.n_fields * sizeof(*fields));
+	d.fields = fields;
+	for (size_t i = 0; i < d.n_fields; i++)
+		if (fields[i].id == 2)
+			fields[i].descriptor = &d;
+	for (size_t depth = 8; depth <= 32; depth += 24) {
+		for (n = 0; n < depth; n++) { /* field 2, of the length that is left */
+			p[2 * n] = 0x12;
+			p[2 * n + 1] = (uint8_t)(2 * (depth - n - 1));
+		}
+		assert_int_equal(rpc_wire_check(&d, p, 2 * depth, NULL), depth == 8 ? 0 : CRIO_E_INVALID);
+	}
+}
+
 /* Merging would get past the counts. */
 static void test_given_twice(void **state)
 {
@@ -275,7 +299,7 @@ int main(void)
 	    cmocka_unit_test(test_truncated),
 	    cmocka_unit_test(test_names_the_field),
 	    cmocka_unit_test(test_counts),
-	    cmocka_unit_test(test_given_twice),
+	    cmocka_unit_test(test_depth), cmocka_unit_test(test_given_twice),
 	    cmocka_unit_test(test_arena),
 	    cmocka_unit_test(test_reply_text_is_utf8),
 	    cmocka_unit_test(test_text),

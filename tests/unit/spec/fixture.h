@@ -133,6 +133,7 @@ static inline void fixture_close(struct fixture *f)
 	strv_release(&f->image.volumes);
 	strv_release(&f->image.repo_tags);
 	strv_release(&f->image.repo_digests);
+	kvs_release(&f->image.labels);
 	conf_unref(f->conf);
 	(void)close(f->fd);
 	assert_int_equal(fs_rm_rf(tmp, strrchr(f->dir, '/') + 1, NULL), 0);

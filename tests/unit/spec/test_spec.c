@@ -84,7 +84,13 @@ static void environment(void **state)
 	make_spec(f);
 	assert_string_equal(joined(f->spec, "process.env"),
 			    "PATH=/image TERM=xterm HOSTNAME=web-0 D=req E=default A=req EMPTY= B=image");
+	/* Nothing of it is left for the next container. */
 	set_list(&f->c.env, "");
+	set_list(&f->image.env, "");
+	set_list(&f->conf->runtime.default_env, "");
+	make_spec(f);
+	assert_string_equal(joined(f->spec, "process.env"),
+			    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin TERM=xterm HOSTNAME=web-0");
 	assert_int_equal(strv_add(&f->c.env, "HOME=/x\ny:x:0:0"), 0);
 	refuse_spec(f, CRIO_E_INVALID, "newline not allowed");
 }
@@ -322,6 +328,8 @@ static void hostile_root(void **state)
 	assert_int_equal(stat(made, &st), -1);
 	(void)snprintf(p, sizeof(p), "%s/outside/data", f->root);
 	assert_int_equal(stat(p, &st), 0);
+	(void)snprintf(p, sizeof(p), "%s/data", outside);
+	assert_int_equal(stat(p, &st), -1);
 	(void)snprintf(p, sizeof(p), "%s/v2", f->root);
 	assert_int_equal(stat(p, &st), 0);
 	/* /etc is a link to the host's: passwd comes from the root's own, mtab is not written outside. */
@@ -574,6 +582,9 @@ static void written_annotations(void **state)
 	assert_int_equal(kvs_set(&f->c.annotations, "io.kubernetes.cri-o.SandboxID", "fake"), 0);
 	assert_int_equal(kvs_set(&f->c.annotations, "my/own", "1"), 0);
 	assert_int_equal(kvs_set(&f->c.labels, "run.oci.keep_original_groups", "1"), 0);
+	/* What an image's labels say is for people: neither a label nor an annotation of the container. */
+	assert_int_equal(kvs_set(&f->image.labels, "from-image", "1"), 0);
+	assert_int_equal(kvs_set(&f->image.labels, "io.kubernetes.cri-o.Volumes", "[]"), 0);
 	assert_int_equal(kvs_set(&f->c.labels, "b", "2"), 0);
 	assert_int_equal(kvs_set(&f->c.labels, "a", "1"), 0);
 	f->c.meta.attempt = 2;
@@ -586,6 +597,7 @@ static void written_annotations(void **state)
 	assert_string_equal(ann(f, "io.kubernetes.cri-o.Metadata"), "{\"name\":\"main\",\"attempt\":2}");
 	assert_string_equal(ann(f, "io.kubernetes.cri-o.Labels"),
 			    "{\"a\":\"1\",\"b\":\"2\",\"run.oci.keep_original_groups\":\"1\"}");
+	assert_string_equal(ann(f, "from-image"), "");
 	assert_string_equal(ann(f, "io.kubernetes.cri-o.Created"), "2023-11-14T22:13:20.000000001Z");
 	assert_string_equal(ann(f, "io.kubernetes.cri-o.Image"), "busybox");
 	assert_string_equal(ann(f, "io.kubernetes.cri-o.ImageName"), "docker.io/library/busybox:latest");

@@ -118,10 +118,16 @@ static void hostile_files(void **state)
 	(void)memset(big, 'a', (1 << 20) + 100);
 	big[(1 << 20) + 100] = '\0';
 	put_file(f, "/etc/passwd", big);
-	refuse(f, "a", "/etc/passwd");
+	refuse(f, "a", "larger than 1048576 bytes");
 	(void)memset(big, 'b', 9000);
 	(void)snprintf(big + 9000, 100, ":x:1:1::/:\nfine:x:3:4::/:\n");
 	put_file(f, "/etc/passwd", big);
+	expect(f, "fine", 3, 4, 0);
+	(void)snprintf(big, 20, "long:x:9:9:");
+	(void)memset(big + 11, 'b', 5000);
+	(void)snprintf(big + 5011, 100, ":/:\nfine:x:3:4::/:\n");
+	put_file(f, "/etc/passwd", big);
+	refuse(f, "long", "no user");
 	expect(f, "fine", 3, 4, 0);
 	free(big);
 	/* A user in too many groups. */
