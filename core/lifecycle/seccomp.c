@@ -135,6 +135,18 @@ static int check_profile(const struct json_object *p, crio_err *err)
 	return r;
 }
 
+int seccomp_profile_parse(const char *text, size_t n, struct json_object **ret, crio_err *err)
+{
+	cleanup_json struct json_object *p = NULL;
+	int r = json_parse(text, n, &p, err);
+
+	if (!r)
+		r = check_profile(p, err);
+	if (!r)
+		*ret = move_ptr(p);
+	return r;
+}
+
 /* Files by path, with what tells that one has changed. Guarded by cache_lock; entries are never changed, only replaced.
  */
 struct cached {
@@ -223,7 +235,7 @@ static int read_file(const char *path, struct json_object **ret, struct stat *st
 	if (*ret)
 		return 0;
 	r = fs_read_fd(fd, SECCOMP_FILE_MAX, &text, &n, err);
-	return r < 0 ? r : json_parse(text, n, ret, err);
+	return r < 0 ? r : seccomp_profile_parse(text, n, ret, err);
 }
 
 int seccomp_profile_load(const char *path, struct json_object **ret, crio_err *err)
@@ -235,9 +247,7 @@ int seccomp_profile_load(const char *path, struct json_object **ret, crio_err *e
 	if (!str_set(path)) {
 		p = cache_get("", NULL);
 		if (!p) {
-			r = json_parse(seccomp_builtin, seccomp_builtin_n, &p, err);
-			if (!r)
-				r = check_profile(p, err);
+			r = seccomp_profile_parse(seccomp_builtin, seccomp_builtin_n, &p, err);
 			if (r < 0)
 				return err_wrap(err, "built-in seccomp profile");
 			cache_put("", NULL, p);
@@ -246,8 +256,6 @@ int seccomp_profile_load(const char *path, struct json_object **ret, crio_err *e
 		return 0;
 	}
 	r = read_file(path, &p, &st, err);
-	if (!r)
-		r = check_profile(p, err);
 	if (r < 0)
 		return err_wrap(err, "unable to load seccomp profile '%s'", path);
 	cache_put(path, &st, p);

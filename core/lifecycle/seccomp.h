@@ -20,6 +20,8 @@ extern const size_t seccomp_builtin_n;
 /* Reads and checks a profile: actions, architectures, operators and arguments known; names of system calls may be any. path "" is the
  * built-in one. The caller puts *ret. */
 int seccomp_profile_load(const char *path, struct json_object **ret, crio_err *err);
+/* The same for a text of n bytes. */
+int seccomp_profile_parse(const char *text, size_t n, struct json_object **ret, crio_err *err);
 /* OCI linux.seccomp for these capabilities (mask, caps.h) on this machine and kernel. */
 int seccomp_to_oci(const struct json_object *profile, uint64_t caps, struct json_object **ret, crio_err *err);
 /*

@@ -365,6 +365,31 @@ static void request_limits(void **state)
 	assert_int_equal(container_config_check(&c, NULL), CRIO_E_INVALID);
 	(void)config_set_str(&c.log_path, "main/0..log");
 	assert_int_equal(container_config_check(&c, NULL), 0);
+	/* What becomes a path or a line, with a byte that is none of either. */
+	char **const fields[] = {&c.working_dir, &c.log_path, &c.sec.seccomp.localhost_ref, &c.sec.apparmor.localhost_ref,
+				 &c.sec.run_as_username};
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+		(void)config_set_str(fields[i], "/a\nb");
+		assert_int_equal(container_config_check(&c, NULL), CRIO_E_INVALID);
+		(void)config_set_str(fields[i], "");
+		assert_int_equal(container_config_check(&c, NULL), 0);
+	}
+	char **const pod_fields[] = {&p.log_directory, &p.cgroup_parent, &p.hostname};
+	strv_clear(&p.dns_searches);
+	for (size_t i = 0; i < ARRAY_SIZE(pod_fields); i++) {
+		(void)config_set_str(pod_fields[i], "/a\nb");
+		assert_int_equal(pod_config_check(&p, NULL), CRIO_E_INVALID);
+		(void)config_set_str(pod_fields[i], "");
+		assert_int_equal(pod_config_check(&p, NULL), 0);
+	}
+	/* More groups than a process can have. */
+	int64_t *many = calloc(1025, sizeof(*many));
+	assert_non_null(many);
+	c.sec.supplemental_groups = many;
+	c.sec.n_supplemental_groups = 1025;
+	assert_int_equal(container_config_check(&c, NULL), CRIO_E_INVALID);
+	c.sec.n_supplemental_groups = 1024;
+	assert_int_equal(container_config_check(&c, NULL), 0);
 	assert_int_equal(strv_add(&c.env, "HOME=/a\nroot::0"), 0);
 	assert_int_equal(container_config_check(&c, NULL), CRIO_E_INVALID);
 	pod_config_release(&p);

@@ -350,6 +350,55 @@ static void hostile_root(void **state)
 	assert_null(mount_at(f->spec, "/etc/passwd"));
 }
 
+/* A newline, or another control byte, in anything that is a path or becomes a line of a file. */
+static void control_bytes(void **state)
+{
+	struct fixture *f = *state;
+	struct mount_config *m = add_mount(f, "/tmp", "/m");
+
+	for (const char *const *bad = (const char *const[]){"/a\nb", "/a\tb", "/a\x7f", "/\x1b[2J", NULL}; *bad; bad++) {
+		(void)config_set_str(&m->host_path, *bad);
+		refuse_spec(f, CRIO_E_INVALID, "control bytes");
+		(void)config_set_str(&m->host_path, "/tmp");
+		(void)config_set_str(&m->container_path, *bad);
+		refuse_spec(f, CRIO_E_INVALID, "control bytes");
+		(void)config_set_str(&m->container_path, "/m");
+		(void)config_set_str(&f->c.working_dir, *bad);
+		refuse_spec(f, CRIO_E_INVALID, "control bytes");
+		(void)config_set_str(&f->c.working_dir, "");
+		f->image.workdir = (char *)(uintptr_t)*bad; /* only read */
+		refuse_spec(f, CRIO_E_INVALID, "control bytes");
+		f->image.workdir = (char *)"";
+		set_list(&f->image.volumes, *bad);
+		refuse_spec(f, CRIO_E_INVALID, "control bytes");
+		set_list(&f->image.volumes, "");
+		f->image.user = (char *)(uintptr_t)*bad;
+		refuse_spec(f, CRIO_E_INVALID, "control bytes");
+		f->image.user = (char *)"";
+		set_list(&f->c.sec.readonly_paths, *bad);
+		refuse_spec(f, CRIO_E_INVALID, "readonlyPaths");
+		set_list(&f->c.sec.readonly_paths, "");
+		set_list(&f->c.sec.masked_paths, *bad);
+		refuse_spec(f, CRIO_E_INVALID, "maskedPaths");
+		set_list(&f->c.sec.masked_paths, "");
+		f->c.devices = calloc(1, sizeof(*f->c.devices));
+		f->c.n_devices = 1;
+		f->c.devices[0] = (struct device_config){strdup(*bad), strdup("/dev/null"), strdup("r")};
+		refuse_spec(f, CRIO_E_INVALID, "");
+		free(f->c.devices[0].container_path);
+		f->c.devices[0].container_path = strdup("/dev/x");
+		free(f->c.devices[0].permissions);
+		f->c.devices[0].permissions = strdup("r\n");
+		refuse_spec(f, CRIO_E_INVALID, "");
+		for (char **p = (char *[]){f->c.devices[0].container_path, f->c.devices[0].host_path, f->c.devices[0].permissions, NULL}; *p; p++)
+			free(*p);
+		free(f->c.devices);
+		f->c.devices = NULL;
+		f->c.n_devices = 0;
+		make_spec(f);
+	}
+}
+
 static void image_volumes(void **state)
 {
 	struct fixture *f = *state;
@@ -676,7 +725,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    T(arguments),	T(environment),		T(gomaxprocs), T(users),	  T(capabilities),
-	    T(baseline_mounts), T(requested_mounts),	T(sharing),    T(hostile_root),	  T(image_volumes),
+	    T(baseline_mounts), T(requested_mounts),	T(sharing),    T(hostile_root),	  T(control_bytes), T(image_volumes),
 	    T(namespaces),	T(resources),		T(workloads),  T(security),	  T(limits),
 	    T(devices),		T(written_annotations), T(pods),       T(systemd_inside),
 	};

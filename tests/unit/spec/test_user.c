@@ -1,6 +1,8 @@
 /* Users of images, also of hostile ones. */
 #include "tests/unit/spec/fixture.h"
 
+#include <sys/sysmacros.h>
+
 #include "core/lifecycle/user.h"
 
 static int setup(void **state)
@@ -140,6 +142,53 @@ static void hostile_files(void **state)
 	refuse(f, "app", "more than 1024");
 }
 
+/* The same for /etc/group: where a name must be found in it that fails, else the groups are none. */
+static void hostile_group(void **state)
+{
+	struct fixture *f = *state;
+	char p[256], outside[256], *big;
+
+	(void)snprintf(p, sizeof(p), "%s/etc/group", f->root);
+	(void)snprintf(outside, sizeof(outside), "%s/outside", f->dir);
+	assert_int_equal(fs_write_path(outside, "evil:x:0:app\n", 13, 0644, FS_RUN, NULL), 0);
+	assert_int_equal(unlink(p), 0);
+	assert_int_equal(mkfifo(p, 0644), 0);
+	refuse(f, "app:devs", "not a regular file");
+	expect(f, "app", 1000, 1000, 0);
+	assert_int_equal(unlink(p), 0);
+	assert_int_equal(mkdir(p, 0755), 0);
+	refuse(f, "app:devs", "not a regular file");
+	assert_int_equal(rmdir(p), 0);
+	assert_int_equal(mknod(p, S_IFCHR | 0666, makedev(1, 5)), 0); /* zero: it has no end */
+	refuse(f, "app:devs", "not a regular file");
+	assert_int_equal(unlink(p), 0);
+	assert_int_equal(symlink("../../outside", p), 0);
+	refuse(f, "app:evil", "no group");
+	expect(f, "app", 1000, 1000, 0);
+	assert_int_equal(unlink(p), 0);
+	assert_int_equal(symlink("group", p), 0); /* to itself */
+	refuse(f, "app:evil", "/etc/group");
+	assert_int_equal(unlink(p), 0);
+	big = malloc((1 << 20) + 200);
+	assert_non_null(big);
+	for (size_t i = 0; i < (1 << 20) + 100; i++)
+		big[i] = "devs:x:5000:app\n"[i % 16];
+	big[(1 << 20) + 100] = '\0';
+	put_file(f, "/etc/group", big);
+	free(big);
+	refuse(f, "app:devs", "larger than 1048576 bytes");
+	expect(f, "app", 1000, 1000, 0);
+	/* Ids that are none. */
+	put_file(f, "/etc/group", "a:x:4294967296:app\nb:x:-5:app\nc:x:2147483648:app\nd:x::app\n:x:7:app\nok:x:8:app\n");
+	expect(f, "app", 1000, 1000, 1);
+	for (const char *const *g = (const char *const[]){"a", "b", "c", "d", NULL}; *g; g++) {
+		char user[16];
+
+		(void)snprintf(user, sizeof(user), "app:%s", *g);
+		refuse(f, user, "no group");
+	}
+}
+
 static void make_files(void **state)
 {
 	struct fixture *f = *state;
@@ -178,6 +227,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(resolve, setup, teardown),
 	    cmocka_unit_test_setup_teardown(bad_input, setup, teardown),
 	    cmocka_unit_test_setup_teardown(hostile_files, setup, teardown),
+	    cmocka_unit_test_setup_teardown(hostile_group, setup, teardown),
 	    cmocka_unit_test_setup_teardown(make_files, setup, teardown),
 	};
 
