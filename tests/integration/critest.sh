@@ -2,27 +2,26 @@
 # critest.sh [RUNTIME [CRITEST ARGUMENTS]]: the conformance tests of kubernetes-sigs/cri-tools on a node of their own, with the images that
 # fixtures/critest-images.sh makes. critest is no Debian package: this runs when it is on PATH, and is skipped when it is not.
 #
-#	sudo PATH=/where/critest/is:$PATH bash tests/integration/run.sh tests/integration/critest.sh crun
+#	sudo PATH=/where/critest/is:$PATH bash tests/integration/critest.sh crun
 #	... critest.sh runc --ginkgo.seed=42 --ginkgo.randomize-all=true       in another order
 #	... critest.sh crun --ginkgo.focus=Streaming
 # Environment, beside what run.sh wants: CRIO may be another program with CRI-O's flags and configuration, to compare; the RUNTIME is the
-# first of that name on PATH; REPORT (a file) gets critest's JSON report. What passed, failed and was skipped goes to standard output.
+# first of that name on PATH; REPORT (a file) gets critest's JSON report. What failed, was skipped, and how many passed is the output.
+here=$(cd "$(dirname "$0")" && pwd)
 if ! command -v critest >/dev/null; then echo "1..0 # skip critest is not on PATH (it is not a Debian package)"; exit 0; fi
+# The node has no way to a network: what is made of packages is made first.
+if [ "${NODE_INSIDE:-}${NODE:-}" = "" ]; then
+	"$FIXTURES/critest-images.sh" "$NODE_IMAGES/critest" && exec bash "$here/run.sh" "$here/critest.sh" "$@"
+	exit 1
+fi
 # Its tests make System V shared memory on the host, and leave it there.
 [ "${CRITEST_IPC:-}" = 1 ] || CRITEST_IPC=1 exec unshare --ipc -- bash "$0" "$@"
 set -euo pipefail
-. "$(dirname "$0")/lib/cri.bash"
+. "$here/lib/cri.bash"
+. "$here/lib/mirrors.bash"
 runtime=${1:-crun}; shift || true
 path=$(command -v "$runtime") || { echo "critest.sh: no program $runtime" >&2; exit 1; }
-images=${NODE_IMAGES}/critest
-[ -s "$images/names" ] || "$FIXTURES/critest-images.sh" "$images"
-while read -r name ref; do
-	case ${ref##*/} in *:*) ;; *) ref=$ref:latest ;; esac
-	skopeo copy -q --dest-tls-verify=false "oci:$images/$name:latest" "docker://$REGISTRY/$ref"
-done <"$images/names"
-for r in registry.k8s.io k8s.gcr.io gcr.io docker.io; do
-	printf '[[registry]]\nprefix = "%s"\nlocation = "%s"\n[[registry.mirror]]\nlocation = "%s/%s"\ninsecure = true\n' $r $r "$REGISTRY" $r
-done >"$NODE/etc/registries.d/critest.conf"
+use_mirrors
 # What kube-proxy or a portmap plugin does on a node: ports of the host also on 127.0.0.1.
 echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet
 nft -f - <<-E
