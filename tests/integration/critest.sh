@@ -39,9 +39,10 @@ container_attach_socket_dir = "$NODE/a"
 runtime_path = "$path"
 runtime_root = "$NODE/run/$runtime"
 E
+critest_copy "$NODE/critest"
 LEAKS_OFF=1 crio_start --log-level info
 rc=0
-critest --runtime-endpoint "unix://$NODE/run/crio.sock" --image-endpoint "unix://$NODE/run/crio.sock" --ginkgo.no-color \
+"$NODE/critest" --runtime-endpoint "unix://$NODE/run/crio.sock" --image-endpoint "unix://$NODE/run/crio.sock" --ginkgo.no-color \
 	--ginkgo.json-report="$NODE/report.json" "$@" >"$NODE/critest.out" 2>&1 || rc=$?
 [ -s "$NODE/report.json" ] || { tail -50 "$NODE/critest.out" >&2; exit 1; }
 [ -z "${REPORT:-}" ] || { cp "$NODE/report.json" "$REPORT"; cp "$NODE/critest.out" "$REPORT.out"; cp "$NODE/crio.log" "$REPORT.log"; }

@@ -1,6 +1,7 @@
 #!/bin/bash
 # check.sh BUILD: TAP of suite.sh, run inside a node of its own on what is built and installed in BUILD/stage. The image is BUILD/vm,
 # the registry's contents come from the suites' images in NODE_IMAGES. ONLY: a pattern of the tests to run. Needs root.
+# CRITEST: a pattern of critest's specs, which are run as well when critest is on PATH; its reports are then BUILD/vm/share/critest-*.json.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 build=$(cd "$1" && pwd) images=${NODE_IMAGES:-$1/images} share=$build/vm/share
@@ -17,6 +18,10 @@ cp -r tests/integration/lib etc/cni tests/vm/suite.sh "$share"; mv "$share/suite
 NODE=$share NODE_IMAGES=$images
 registry_start
 for i in busybox pause; do node_push $i $i:1; done
+if [ -n "${CRITEST:-}" ]; then
+	FIXTURES=$PWD/tests/fixtures; . tests/integration/lib/mirrors.bash
+	mirrors_push; critest_copy "$share/critest"; echo "$CRITEST" >"$share/critest.focus"
+fi
 kill "$REGISTRY_PID"; wait "$REGISTRY_PID" 2>/dev/null || true
 rm -f "$share"/registry.*
 
