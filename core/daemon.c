@@ -17,6 +17,7 @@
 #include "core/lifecycle/lifecycle.h"
 #include "core/lifecycle/marks.h"
 #include "core/lifecycle/wipe.h"
+#include "core/observe/server.h"
 #include "core/plugin/plugins.h"
 #include "core/rpc/method.h"
 #include "core/rpc/rpc.h"
@@ -44,6 +45,7 @@ struct daemon {
 	struct plugins *plugins;
 	struct images *images;
 	struct lifecycle *lifecycle;
+	struct observe *observe; /* NULL: no metrics are served */
 	struct stream_server *streams;
 	struct rpc_server *rpc;
 	struct watchdog *watchdog;
@@ -204,6 +206,17 @@ static void end_lifecycle(struct daemon *d)
 	lifecycle_free(d->lifecycle);
 }
 
+static int init_observe(struct daemon *d, crio_err *err)
+{
+	struct observe_args a = { .conf = d->conf, .workers = d->workers, .plugins = d->plugins };
+	return d->conf->metrics.enable_metrics ? observe_new(&a, &d->observe, err) : 0;
+}
+
+static void end_observe(struct daemon *d)
+{
+	observe_free(d->observe);
+}
+
 static int init_streams(struct daemon *d, crio_err *err)
 {
 	struct stream_args a = { .conf = d->conf, .lifecycle = d->lifecycle, .workers = d->workers };
@@ -273,6 +286,7 @@ static const struct step {
 	{ "plugins", init_plugins, end_plugins },
 	{ "images", init_images, end_images },
 	{ "pods and containers", init_lifecycle, end_lifecycle },
+	{ "metrics endpoint", init_observe, end_observe },
 	{ "streaming server", init_streams, end_streams },
 	{ "CRI server", init_rpc, end_rpc },
 	{ "watchdog", init_watchdog, end_watchdog },
@@ -318,6 +332,8 @@ static void reload(struct daemon *d)
 	    lifecycle_set_conf(d->lifecycle, now, &err) < 0)
 		log_error("unable to reload configuration: %s", err_text(&err));
 	rpc_server_set_conf(d->rpc, now);
+	if (d->observe)
+		observe_set_conf(d->observe, now);
 	d->conf = now;
 	conf_unref(old);
 	(void)workers_run(d->workers, WORK_IMAGE, reload_job, d, NULL);

@@ -113,6 +113,7 @@ struct layers_args {
 	const struct descriptor *blobs;	   /* as many as diff_ids; NULL: from other stores only */
 	struct registry_session *session;  /* for blobs */
 	_Atomic int64_t *last_progress_ns; /* may be NULL */
+	const char *name;		   /* of the image, for what is counted; with blobs */
 };
 /* All layers are in the store afterwards; ret_top is the top one's id, "" without layers. */
 int layers_fetch(const struct layers_args *a, crio_call *call, char ret_top[65], crio_err *err);

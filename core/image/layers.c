@@ -13,6 +13,7 @@
 #include "core/unpack/unpack.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
+#include "core/util/meter.h"
 
 #define PARALLEL 3
 
@@ -35,6 +36,21 @@ static void count(struct images *is, uint64_t *field, uint64_t by)
 	cleanup_unlock pthread_mutex_t *l = lock(&is->lock);
 
 	*field += by;
+}
+
+/* One that need not be transferred. */
+static void count_reused(struct fetch *f, size_t i)
+{
+	const struct descriptor *d = f->a->blobs ? &f->a->blobs[i] : NULL;
+
+	count(f->a->is, &f->a->is->stats.layers_reused, 1);
+	if (!d)
+		return;
+	count(f->a->is, &f->a->is->stats.bytes_skipped, (uint64_t)d->size);
+	cleanup_free char *layer = path_fmt("%s@%s", f->a->name, d->digest);
+	if (layer)
+		meter_add_for(METER_LAYER_REUSE, 1, layer, NULL);
+	meter_add_for(METER_PULL_SKIPPED_BYTES, (uint64_t)d->size, meter_size_label((uint64_t)d->size), NULL);
 }
 
 static void progress(void *arg, size_t n)
@@ -137,7 +153,11 @@ static int download_layer(struct fetch *f, size_t i, struct store_new_layer *nl,
 	o.src.read = registry_blob_read;
 	o.src.arg = blob;
 	r = fill_layer(f, i, nl, &o, NULL, err);
-	return r < 0 ? err_wrap(err, "layer %s", d->digest) : 0;
+	if (r < 0)
+		return err_wrap(err, "layer %s", d->digest);
+	meter_size((uint64_t)d->size);
+	meter_add_for(METER_PULL_BYTES, (uint64_t)d->size, d->media_type, meter_size_label((uint64_t)d->size));
+	return 0;
 }
 
 /* CRIO_E_EXISTS: it is there. */
@@ -184,9 +204,7 @@ static int one_layer(struct fetch *f, size_t i, crio_err *err)
 
 	if (r == 0 || r == CRIO_E_EXISTS) {
 		err_clear(&e);
-		count(f->a->is, &f->a->is->stats.layers_reused, 1);
-		if (f->a->blobs)
-			count(f->a->is, &f->a->is->stats.bytes_skipped, (uint64_t)f->a->blobs[i].size);
+		count_reused(f, i);
 		return 0;
 	}
 	if (r != CRIO_E_NOT_FOUND || !f->a->blobs)
@@ -257,9 +275,7 @@ static int look(struct fetch *f, size_t *ret_missing, crio_err *err)
 		if (l) {
 			(void)snprintf(f->ids[i], sizeof(f->ids[i]), "%s", l->id);
 			f->state[i] = LAYER_DONE;
-			count(f->a->is, &f->a->is->stats.layers_reused, 1);
-			if (f->a->blobs)
-				count(f->a->is, &f->a->is->stats.bytes_skipped, (uint64_t)f->a->blobs[i].size);
+			count_reused(f, i);
 		} else {
 			r = store_layer_id(parent, f->a->diff_ids->v[i], f->ids[i], err);
 			++*ret_missing;

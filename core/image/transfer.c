@@ -7,6 +7,7 @@
 #include "core/image/pull.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
+#include "core/util/meter.h"
 
 #define LAYER_TRIES 3
 #define SEC 1000000000LL
@@ -122,7 +123,10 @@ static int fetch_config(struct images *is, struct registry_session *s, crio_call
 			return buf_bad(ret) ? err_nomem(err) : 0;
 		}
 	}
-	return registry_blob_get(s, call, d, MANIFEST_MAX, ret, err);
+	int r = registry_blob_get(s, call, d, MANIFEST_MAX, ret, err);
+	if (r == 0)
+		meter_add_for(METER_PULL_BYTES, ret->n, d->media_type, meter_size_label(ret->n));
+	return r;
 }
 
 static int record(struct pull *p, struct store *st, const struct fetched *f, const struct buf *config,
@@ -155,6 +159,7 @@ static int fetch_image(struct pull *p, struct registry_session *s, const struct 
 	cleanup_strv struct strv diff_ids = STRV_INIT;
 	struct layers_args la = {
 	    .is = p->is, .diff_ids = &diff_ids, .session = s, .last_progress_ns = &p->last_progress_ns};
+	cleanup_free char *name = reference_text(ref);
 	char top[65];
 	int r = images_store(p->is, p->call, p->driver, &la.store, err);
 
@@ -174,7 +179,10 @@ static int fetch_image(struct pull *p, struct registry_session *s, const struct 
 	if (diff_ids.n != f.m.n_layers)
 		return err_set(err, CRIO_E_CORRUPT, "the manifest has %zu layers, the config %zu", f.m.n_layers,
 			       diff_ids.n);
+	if (!name)
+		return err_nomem(err);
 	la.blobs = f.m.layers;
+	la.name = name;
 	/* Until it is recorded nothing keeps a layer that was there already: its last image may be removed meanwhile. */
 	for (int again = 0;; again++) {
 		cleanup_err crio_err why = ERR_INIT;
@@ -213,6 +221,25 @@ static void env_init(struct registry_env *env, struct images *is, const struct c
 		env->limits.answer_ns = stall < SEC ? SEC : stall;
 }
 
+/* What failed, in the words of CRI-O's metric: a registry's own code where there is one. */
+static const char *failure_label(int code, const crio_err *err, bool unreachable)
+{
+	const char *text = err_text(err);
+
+	switch (code) {
+	case CRIO_E_UNAUTHENTICATED:
+		return "UNAUTHORIZED";
+	case CRIO_E_DENIED:
+		return "DENIED";
+	case CRIO_E_NOT_FOUND:
+		return strstr(text, "name unknown") ? "NAME_UNKNOWN" : strstr(text, "manifest unknown") ? "MANIFEST_UNKNOWN" : "NOT_FOUND";
+	case CRIO_E_DEADLINE:
+		return "CONNECTION_TIMEOUT";
+	default:
+		return strstr(text, "toomanyrequests") ? "TOOMANYREQUESTS" : unreachable ? "CONNECTION_REFUSED" : "UNKNOWN";
+	}
+}
+
 static int pull_candidate(struct pull *p, const struct conf *conf, const struct registries *regs, const char *auth_file,
 			  const struct reference *ref, crio_err *err)
 {
@@ -225,13 +252,18 @@ static int pull_candidate(struct pull *p, const struct conf *conf, const struct 
 		return err_nomem(err);
 	env_init(&env, p->is, conf, regs, auth_file);
 	r = policy_check(conf, p->ns, ref, err);
-	if (r < 0)
+	if (r < 0) {
+		meter_add_for(METER_PULL_FAILURES, 1, "UNKNOWN", NULL);
 		return r;
+	}
 	r = registry_open(&env, p->call, ref, &p->cred, &s, err);
 	if (r == 0)
 		r = fetch_image(p, s, ref, err);
-	if (r == 0)
+	if (r == 0) {
+		meter_add(METER_PULL_SUCCESSES, 1);
 		return 0;
+	}
+	meter_add_for(METER_PULL_FAILURES, 1, failure_label(r, err, s && registry_unreachable(s)), NULL);
 	r = err_wrap(err, "unable to pull image: initializing source docker://%s", name);
 	if (s && registry_unreachable(s))
 		return err_wrap(err, "RegistryUnavailable");

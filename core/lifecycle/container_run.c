@@ -7,6 +7,7 @@
 #include "core/lifecycle/inner.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
+#include "core/util/meter.h"
 
 #define KILL_FIRST_NS (20 * 1000000LL)  /* back-off between KILLs: 20 ms, doubling */
 #define LOG_WAIT_NS (2 * SEC)
@@ -257,6 +258,7 @@ int container_do_remove(struct container *c, crio_call *call, crio_err *err)
 			bool shown = registry_shows(c->lc, c->id);
 			registry_del_container(c->lc, c);
 			names_release(c->lc->names, c->name, c->id);
+			meter_forget(METER_OOM_COUNT, c->name);
 			log_info("Removed container %s: %s", c->id, c->name);
 			if (shown)
 				tell_container(c, EVENT_DELETED);

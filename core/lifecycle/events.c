@@ -2,6 +2,7 @@
 #include "core/lifecycle/inner.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
+#include "core/util/meter.h"
 
 static void save_job(void *arg)
 {
@@ -20,6 +21,12 @@ static void save_job(void *arg)
 		tell_container(c, EVENT_STOPPED);
 }
 
+static void count_oom(const struct container *c)
+{
+	meter_add(METER_OOM, 1);
+	meter_add_for(METER_OOM_COUNT, 1, c->name, NULL);
+}
+
 void container_exited(struct container *c, int32_t code, int64_t finished_ns, bool oom)
 {
 	cleanup_unlock pthread_mutex_t *l = lock(&c->lock);
@@ -31,6 +38,8 @@ void container_exited(struct container *c, int32_t code, int64_t finished_ns, bo
 	if (c->finished_ns < c->started_ns)
 		c->finished_ns = c->started_ns; /* file times are of a coarser clock */
 	c->oom = c->oom || oom;
+	if (c->oom)
+		count_oom(c);
 	c->pid = 0;
 	c->paused = false;
 	container_changed(c);
@@ -58,6 +67,8 @@ static void on_oom(struct lifecycle *lc, const struct crio_event_exit *e)
 	if (!c)
 		return;
 	(void)pthread_mutex_lock(&c->lock);
+	if (c->state == CONTAINER_EXITED && !c->oom) /* its exit was told first */
+		count_oom(c);
 	c->oom = true;
 	container_changed(c);
 	(void)pthread_mutex_unlock(&c->lock);
@@ -80,6 +91,7 @@ static void on_monitor_died(struct lifecycle *lc, const struct crio_event_exit *
 	if (!c)
 		return;
 	log_error("Conmon for container %s is stopped, although the container is running: it is ended", e->id);
+	meter_add_for(METER_MONITOR_STOPPED, 1, c->name, NULL);
 	if (workers_run(lc->workers, WORK_TEARDOWN, kill_job, c, NULL) < 0)
 		registry_any_unref(c);
 }

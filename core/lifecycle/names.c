@@ -5,6 +5,7 @@
 
 #include "core/util/fs.h"
 #include "core/util/map.h"
+#include "core/util/meter.h"
 
 #define NAME_PART_MAX 253
 #define NAME_RETRY_WAIT_NS (240 * INT64_C(1000000000))
@@ -255,6 +256,9 @@ int names_wait(struct names *n, const char *kind, const char *name, crio_call *c
 	if (watch < 0)
 		return watch;
 	(void)pthread_mutex_lock(&n->lock);
+	e = map_get(n->map, name);
+	if (e && e->state == NAME_BUSY)
+		meter_add_for(METER_STALLED, 1, *e->stage ? e->stage : "unknown", NULL);
 	e = wait_changed(n, name, call, until);
 	if (!e) {
 		r = err_set(err, CRIO_E_NOT_FOUND, "the request that was making '%s' failed", name);

@@ -6,6 +6,7 @@
 #include "core/plugin/select.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
+#include "core/util/meter.h"
 
 #define SETUP_NS (5 * 60 * SEC)
 #define GC_NS (30 * SEC)
@@ -258,7 +259,7 @@ static int rows_new(const struct pod *p, struct net_rows *n, crio_err *err)
 	return n->ports && n->kv ? 0 : err_nomem(err);
 }
 
-int network_setup(struct pod *p, crio_call *call, crio_err *err)
+static int set_up(struct pod *p, crio_call *call, crio_err *err)
 {
 	CLEANUP(net_rows_release) struct net_rows rows = { NULL, NULL };
 	cleanup_close int netns = -1;
@@ -277,9 +278,11 @@ int network_setup(struct pod *p, crio_call *call, crio_err *err)
 	if (!sub)
 		return err_nomem(err);
 	p->network_up = true; /* from here on there is something to take down */
+	int64_t begun = now_mono_ns();
 	r = plugin_network_setup(p->network, sub, &a, &o, err);
 	if (r < 0)
 		return err_wrap(err, "create pod network sandbox %s (%s)", p->name, p->id);
+	meter_op_took(meter_op("network_setup_pod"), now_mono_ns() - begun);
 	for (size_t i = 0; i < o.ips.n; i++)
 		if (strv_add(&p->ips, o.ips.v[i]) < 0)
 			return err_nomem(err);
@@ -289,6 +292,15 @@ int network_setup(struct pod *p, crio_call *call, crio_err *err)
 		return 0;
 	r = hostport_add(sub, p->id, p->name, &p->ips, p->config.ports, p->config.n_ports, err);
 	return r < 0 ? err_wrap(err, "add host ports for pod sandbox %s (%s)", p->name, p->id) : 0;
+}
+
+int network_setup(struct pod *p, crio_call *call, crio_err *err)
+{
+	int64_t begun = now_mono_ns();
+	int r = set_up(p, call, err);
+	if (r == 0)
+		meter_op_took(meter_op("network_setup_overall"), now_mono_ns() - begun);
+	return r;
 }
 
 int pod_release_network(struct pod *p, crio_call *call, crio_err *err)

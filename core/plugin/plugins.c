@@ -147,6 +147,21 @@ bool plugins_has_option(struct plugins *p, enum crio_kind kind, const char *name
 	return m->desc.options_n && pluginopts_find(m->desc.options, m->desc.options_n, option);
 }
 
+void plugins_each_metric(struct plugins *p,
+			 void (*fn)(void *arg, const char *kind, const char *plugin, const char *instance, const char *metric, int64_t value),
+			 void *arg)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&p->lock);
+	for (struct plugin_inst *in = p->instances; in; in = in->next) {
+		cleanup_unlock pthread_mutex_t *inner = lock(&in->lock);
+		const char *name;
+		size_t it = 0;
+		void *v;
+		while (map_next(in->metrics, &it, &name, &v))
+			fn(arg, plugin_kind_name(in->mod->kind), in->mod->name, in->name, name, *(int64_t *)v);
+	}
+}
+
 static void inst_free(struct plugin_inst *in)
 {
 	size_t it = 0;

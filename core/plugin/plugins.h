@@ -80,6 +80,10 @@ const char *plugin_op_name(enum crio_kind kind, size_t i);
 bool plugin_info_has_op(const struct plugin_info *info, size_t i);
 /* Calls fn for each, sorted by kind and name; info lives until fn returns. */
 void plugins_each(struct plugins *p, void (*fn)(void *arg, const struct plugin_info *info), void *arg);
+/* Calls fn for each counter of each instance: what metric_add() of the host has added up. fn must not call into plugins. */
+void plugins_each_metric(struct plugins *p,
+			 void (*fn)(void *arg, const char *kind, const char *plugin, const char *instance, const char *metric, int64_t value),
+			 void *arg);
 const char *plugin_kind_name(enum crio_kind kind); /* "runtime" */
 
 #endif

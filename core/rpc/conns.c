@@ -8,12 +8,11 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #include "core/rpc/server.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
+#include "core/util/sock.h"
 #include "core/util/str.h"
 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -35,8 +34,7 @@ struct conn {
 struct conns {
 	struct rpc_server *s;
 	int listen_fd, epoll_fd, wake_fd;
-	dev_t dev; /* of the socket file, to remove only our own */
-	ino_t ino;
+	struct sock_file file;
 	pthread_t thread;
 	bool running;
 	_Atomic bool stop;
@@ -271,68 +269,6 @@ static void *conns_thread(void *arg)
 	return NULL;
 }
 
-/* Is somebody answering at the path? */
-static bool is_live(const struct sockaddr_un *a)
-{
-	cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0)
-		return false;
-	/* EAGAIN: its queue is full, so somebody is there. */
-	return connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0 || errno == EAGAIN;
-}
-
-static int remove_stale(const char *path, const struct sockaddr_un *a, crio_err *err)
-{
-	struct stat st;
-
-	if (lstat(path, &st) < 0)
-		return errno == ENOENT ? 0 : err_errno(err, errno, "stat %s", path);
-	if (!S_ISSOCK(st.st_mode))
-		return err_set(err, CRIO_E_EXISTS, "%s is there and is no socket: remove it or change 'listen'", path);
-	if (is_live(a))
-		return err_set(err, CRIO_E_EXISTS, "%s: another process is listening there: stop it first", path);
-	return fs_unlink(path, err);
-}
-
-/* A listener at args.socket_path with mode 0660. It is made under another name and renamed, so that nobody connects
- * before its mode is right. */
-static int listen_at(struct conns *cs, crio_err *err)
-{
-	const char *path = cs->s->args.socket_path;
-	struct sockaddr_un a = {.sun_family = AF_UNIX}, tmp = {.sun_family = AF_UNIX};
-	cleanup_close int fd = -1;
-	struct stat st;
-	int r;
-
-	if (strlen(path) + 5 > sizeof(a.sun_path))
-		return err_set(err, CRIO_E_INVALID, "socket path '%s' is too long: %zu characters at most", path,
-			       sizeof(a.sun_path) - 5);
-	memcpy(a.sun_path, path, strlen(path) + 1);
-	snprintf(tmp.sun_path, sizeof(tmp.sun_path), "%s.tmp", path);
-	r = remove_stale(path, &a, err);
-	if (r < 0)
-		return r;
-	r = fs_unlink(tmp.sun_path, err);
-	if (r < 0)
-		return r;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return err_errno(err, errno, "socket");
-	if (bind(fd, (const struct sockaddr *)&tmp, sizeof(tmp)) < 0)
-		return err_errno(err, errno, "bind %s", tmp.sun_path);
-	if (chmod(tmp.sun_path, 0660) < 0 || listen(fd, SOMAXCONN) < 0 || stat(tmp.sun_path, &st) < 0 ||
-	    rename(tmp.sun_path, path) < 0) {
-		r = err_errno(err, errno, "listen on %s", path);
-		(void)unlink(tmp.sun_path);
-		return r;
-	}
-	cs->dev = st.st_dev;
-	cs->ino = st.st_ino;
-	cs->listen_fd = move_fd(fd);
-	return 0;
-}
-
 int conns_new(struct rpc_server *s, struct conns **ret, crio_err *err)
 {
 	struct conns *cs = calloc(1, sizeof(*cs));
@@ -344,7 +280,7 @@ int conns_new(struct rpc_server *s, struct conns **ret, crio_err *err)
 	cs->listen_fd = cs->epoll_fd = cs->wake_fd = -1;
 	list_init(&cs->undecided);
 	list_init(&cs->grpc);
-	r = listen_at(cs, err);
+	r = sock_listen_unix(s->args.socket_path, 0660, &cs->listen_fd, &cs->file, err);
 	if (r < 0)
 		goto fail;
 	cs->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -369,7 +305,6 @@ fail:
 
 void conns_stop(struct conns *cs)
 {
-	struct stat st;
 	uint64_t one = 1;
 
 	if (cs->running) {
@@ -380,8 +315,7 @@ void conns_stop(struct conns *cs)
 	}
 	if (cs->listen_fd < 0)
 		return;
-	if (lstat(cs->s->args.socket_path, &st) == 0 && st.st_dev == cs->dev && st.st_ino == cs->ino)
-		(void)unlink(cs->s->args.socket_path);
+	sock_unlink(cs->s->args.socket_path, &cs->file);
 	cs->listen_fd = safe_close(cs->listen_fd);
 	while (cs->undecided.next != &cs->undecided)
 		conn_drop(cs, cs->undecided.next);

@@ -20,6 +20,7 @@ struct rpc_call {
 	grpc_metadata_array metadata;
 	grpc_byte_buffer *request;
 	size_t request_n; /* taken from the budget */
+	int64_t begun_ns; /* when it was complete: what its time is counted from */
 	int cancelled;	  /* written by gRPC before on_close */
 	crio_call *cc;
 	const struct rpc_method *method;

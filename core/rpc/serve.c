@@ -19,6 +19,7 @@
 #include "core/rpc/status.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
+#include "core/util/meter.h"
 #include "core/util/str.h"
 
 #define TEXT_MAX (16u << 10) /* of a message in the log */
@@ -129,8 +130,12 @@ static void finish(struct rpc_call *c, int code, const char *text, struct rpc_re
 {
 	grpc_byte_buffer *out = NULL;
 	grpc_op ops[3];
+	struct rpc_server *s = c->s;
 	size_t n = 0, len = text ? strnlen(text, RPC_STATUS_MAX) : 0;
 
+	/* Before the client knows: who has an answer finds it counted. */
+	if (c->begun_ns)
+		meter_op_done(s->ops[c->method - s->args.methods], now_mono_ns() - c->begun_ns, code != 0);
 	memset(ops, 0, sizeof(ops));
 	ops[n++].op = GRPC_OP_SEND_INITIAL_METADATA;
 	if (!code && reply) {
@@ -305,6 +310,7 @@ static void on_message(struct rpc_tag *t, bool ok)
 	cleanup_err crio_err err = ERR_INIT;
 	size_t n;
 
+	c->begun_ns = now_mono_ns();
 	if (!ok || !c->request) {
 		finish_err(c, CRIO_E_INVALID, "malformed request: no message");
 		return;

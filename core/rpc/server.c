@@ -6,6 +6,7 @@
 #include "core/rpc/server.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
+#include "core/util/meter.h"
 
 static void on_gpr_log(gpr_log_func_args *a)
 {
@@ -21,7 +22,8 @@ static int add_methods(struct rpc_server *s, crio_err *err)
 	size_t i;
 
 	s->methods = map_new();
-	if (!s->methods)
+	s->ops = calloc(s->args.n_methods + 1, sizeof(*s->ops));
+	if (!s->methods || !s->ops)
 		return err_nomem(err);
 	for (i = 0; i < s->args.n_methods; i++) {
 		const struct rpc_method *m = &s->args.methods[i];
@@ -29,6 +31,7 @@ static int add_methods(struct rpc_server *s, crio_err *err)
 
 		if (!path || map_set(s->methods, path, (void *)(uintptr_t)m) < 0)
 			return err_nomem(err);
+		s->ops[i] = meter_op(m->name);
 	}
 	return 0;
 }
@@ -128,6 +131,7 @@ void rpc_server_free(struct rpc_server *s)
 	http1_free(s->http);
 	events_free(s->events);
 	map_free(s->methods);
+	free(s->ops);
 	conf_unref(s->conf);
 	free((void *)(uintptr_t)s->args.socket_path);
 	free((void *)(uintptr_t)s->args.version);

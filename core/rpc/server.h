@@ -22,6 +22,7 @@ struct events;
 struct rpc_server {
 	struct rpc_args args; /* as given, defaults filled in; strings are copies */
 	struct map *methods;  /* "/service/name" -> const struct rpc_method; never changes */
+	int *ops;	      /* of each of args.methods, its number in meter.h */
 	struct rpc_engine *engine; /* the accept thread's; after conns_stop, stop's. NULL: gRPC is down */
 	struct conns *conns;
 	struct http1 *http;

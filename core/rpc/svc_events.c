@@ -7,6 +7,7 @@
 #include "core/rpc/stream.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
+#include "core/util/meter.h"
 
 #define LISTENERS_MAX 64
 #define PACK_NS (60 * INT64_C(1000000000))
@@ -151,8 +152,10 @@ static void on_event(void *arg, enum lifecycle_event type, struct pod *p, const 
 	}
 	n = all(ev, v);
 	for (size_t i = 0; i < n; i++) {
-		if (!rpc_stream_send(v[i], w))
+		if (!rpc_stream_send(v[i], w)) {
 			log_warn("Event '%s' of %s does not reach a client, which has gone or reads too slowly", words[type], id);
+			meter_add(METER_EVENTS_DROPPED, 1);
+		}
 		rpc_stream_unref(v[i]);
 	}
 	wire_unref(w);

@@ -14,6 +14,7 @@ struct job {
 	enum work_class class;
 	void (*work)(struct job *j); /* on a worker */
 	void (*after)(struct job *j); /* on the pump; the last use of j by job.c */
+	void *arg;		     /* the owner's */
 	struct pump_task task;
 	struct pump_timer again;
 };

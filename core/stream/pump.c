@@ -15,6 +15,7 @@ struct pump {
 	pthread_t thread;
 	bool running;
 	_Atomic bool stop;
+	const char *name;
 	pthread_mutex_t lock; /* guards tasks */
 	struct pump_task *tasks, **tasks_tail;
 	/* of the thread */
@@ -87,7 +88,7 @@ static int timeout_ms(const struct pump *p)
 static void *pump_thread(void *arg)
 {
 	struct pump *p = arg;
-	(void)pthread_setname_np(pthread_self(), "crio-streams");
+	(void)pthread_setname_np(pthread_self(), p->name);
 	while (!p->stop) {
 		int n = epoll_wait(p->epoll_fd, p->ev, EVENTS, timeout_ms(p));
 		p->now_ns = now_mono_ns();
@@ -109,15 +110,16 @@ static void *pump_thread(void *arg)
 	return NULL;
 }
 
-int pump_start(struct pump *p, crio_err *err)
+int pump_start(struct pump *p, const char *name, crio_err *err)
 {
+	p->name = name;
 	pthread_attr_t a;
 	(void)pthread_attr_init(&a);
 	(void)pthread_attr_setstacksize(&a, STACK_BYTES);
 	int e = pthread_create(&p->thread, &a, pump_thread, p);
 	(void)pthread_attr_destroy(&a);
 	if (e)
-		return err_errno(err, e, "start the thread of the streams");
+		return err_errno(err, e, "start the thread %s", name);
 	p->running = true;
 	return 0;
 }

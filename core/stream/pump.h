@@ -17,7 +17,7 @@
 
 struct pump;
 int pump_new(struct pump **ret, crio_err *err);
-int pump_start(struct pump *p, crio_err *err); /* the thread */
+int pump_start(struct pump *p, const char *name, crio_err *err); /* the thread, under that name (static) */
 /* Ends the thread. From another one; what is still watched stays as it is. */
 void pump_stop(struct pump *p);
 /* Runs the tasks that were posted and not run. NULL is fine. */

@@ -233,7 +233,8 @@ static int set_up(struct stream_server *s, const struct conf_api *c, crio_err *e
 	if (!s->tokens)
 		return err_nomem(err);
 	if (c->stream_enable_tls) {
-		struct tls_args t = { .cert = c->stream_tls_cert,
+		struct tls_args t = { .who = "The streaming server",
+				      .cert = c->stream_tls_cert,
 				      .key = c->stream_tls_key,
 				      .ca = c->stream_tls_ca,
 				      .only_13 = c->tls_min_version == CONF_TLS13,
@@ -243,7 +244,7 @@ static int set_up(struct stream_server *s, const struct conf_api *c, crio_err *e
 			return err_wrap(err, "streaming server");
 	}
 	r = listen_at(s, c, err);
-	return r < 0 ? r : pump_start(s->pump, err);
+	return r < 0 ? r : pump_start(s->pump, "crio-streams", err);
 }
 
 static void tear_down(struct stream_server *s)

@@ -9,6 +9,7 @@
 enum file { CERT, KEY, CA, FILES };
 
 struct tls {
+	const char *who;
 	char *path[FILES];
 	struct stat seen[FILES]; /* as of the last look, whatever came of it */
 	char *ciphers;		  /* in OpenSSL's names; NULL: its choice */
@@ -128,6 +129,7 @@ int tls_new(const struct tls_args *a, struct tls **ret, crio_err *err)
 	struct tls *t = calloc(1, sizeof(*t));
 	if (!t)
 		return err_nomem(err);
+	t->who = a->who;
 	t->only_13 = a->only_13;
 	t->path[CERT] = strdup(a->cert);
 	t->path[KEY] = strdup(a->key);
@@ -163,9 +165,9 @@ int tls_accept(struct tls *t, int fd, SSL **ret, crio_err *err)
 	if (changed(t)) {
 		cleanup_err crio_err why = ERR_INIT;
 		if (renew(t, &why) < 0)
-			log_warn("The streaming server keeps its old certificate: %s", err_text(&why));
+			log_warn("%s keeps its old certificate: %s", t->who, err_text(&why));
 		else
-			log_info("The streaming server uses the new certificate %s", t->path[CERT]);
+			log_info("%s uses the new certificate %s", t->who, t->path[CERT]);
 	}
 	SSL *ssl = SSL_new(t->ctx);
 	if (!ssl || SSL_set_fd(ssl, fd) != 1) {

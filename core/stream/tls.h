@@ -1,5 +1,5 @@
 /*
- * tls.h: the server's TLS. Certificate, key and client authorities are read again when their files have changed, which is looked
+ * tls.h: a server's TLS. Certificate, key and client authorities are read again when their files have changed, which is looked
  * at with each connection: it costs no timer, and a renewed certificate is in use at once. Files that cannot be read leave what was
  * there in force, and are logged once.
  *
@@ -14,6 +14,7 @@
 #include "core/util/str.h"
 
 struct tls_args {
+	const char *who;	      /* for the log: "The streaming server"; static */
 	const char *cert, *key, *ca; /* PEM files; ca "": clients need no certificate */
 	bool only_13;		      /* TLS 1.3 and nothing older; else 1.2 too */
 	const struct strv *ciphers;   /* of TLS 1.2, by their IANA names, which are Go's; empty: the library's choice */
