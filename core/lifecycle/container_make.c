@@ -6,6 +6,7 @@
 #include "core/lifecycle/features.h"
 #include "core/lifecycle/hooks.h"
 #include "core/lifecycle/inner.h"
+#include "core/lifecycle/notifier.h"
 #include "core/lifecycle/userns.h"
 #include "core/util/failpoint.h"
 #include "core/util/fs.h"
@@ -157,7 +158,14 @@ static int make_spec(struct container *c, crio_call *call, const struct image *i
 		runtime_features(c->pod->runtime, a.runtime->runtime_path, call, &f);
 	a.runtime_rro = f.recursive_read_only;
 	a.runtime_idmap = f.user_namespaces;
-	return spec_container(&a, ret, &c->info, err);
+	cleanup_free char *listener = notifier_path(c->lc->notifiers, c->id);
+	if (!listener)
+		return err_nomem(err);
+	a.seccomp_listener = listener;
+	int s = spec_container(&a, ret, &c->info, err);
+	return s == 0 && c->info.seccomp_action
+		       ? notifier_add(c->lc->notifiers, c->id, c->name, str_eq(c->info.seccomp_action, "stop"), err)
+		       : s;
 }
 
 static int note_stop_signal(struct container *c, crio_err *err)
@@ -362,6 +370,7 @@ int container_release_all(struct container *c, crio_call *call, crio_err *err)
 	link_logs_del(c);
 	FAILPOINT_CUT("container.removed");
 	container_set_removed(c);
+	notifier_drop(c->lc->notifiers, c->id);
 	return 0;
 }
 

@@ -100,6 +100,7 @@ struct lifecycle {
 	struct leftover *leftovers; /* guarded by lock, as its timer */
 	int leftover_timer;
 	struct layer_meter *meter; /* fixed; layer_meter.c */
+	struct notifiers *notifiers; /* fixed; notifier.h */
 	pthread_mutex_t userns_lock; /* when none of the others is held; store.mu may be taken under it. Guards: */
 	struct userns_claim *userns_claims; /* userns.c */
 	struct stats_keep host_net; /* interfaces of the host, which pods with its network share */
@@ -186,8 +187,9 @@ struct container {
 	int64_t started_ns, finished_ns;
 	int32_t exit_code;
 	bool oom;
+	bool seccomp_killed;      /* ended for what it asked of the kernel; message says what */
 	bool paused;              /* frozen; state says RUNNING or CREATED all the same, as the CRI does */
-	char *message;            /* why a start failed; "" */
+	char *message;            /* why a start failed, or why it was ended; "" */
 	struct resources resources;
 	bool has_resources;
 	int orphan_fd, orphan_watch; /* orphan.c: pidfd and its watch, -1 and 0 when its runtime plugin is there */
@@ -362,6 +364,11 @@ void stats_keep_init(struct stats_keep *k);
 /* Lets go of what it holds open, for good: files of a group, the socket that keeps a network namespace alive. */
 void stats_keep_end(struct stats_keep *k);
 void stats_keep_release(struct stats_keep *k);
+
+/* ---- forbidden.c ---- */
+int forbidden_init(struct lifecycle *lc, crio_err *err); /* the seccomp notifier, before recovery */
+/* Listens again for a container that has it. */
+void forbidden_recover(struct container *c, struct json_object *spec);
 
 /* ---- layer_meter.c: one worker measures writable layers, one after the other ---- */
 int layer_meter_new(struct lifecycle *lc, crio_err *err);

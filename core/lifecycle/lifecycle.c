@@ -2,6 +2,7 @@
 #include "core/lifecycle/apparmor.h"
 #include "core/lifecycle/hooks.h"
 #include "core/lifecycle/inner.h"
+#include "core/lifecycle/notifier.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
 
@@ -38,6 +39,8 @@ int lifecycle_new(const struct lifecycle_args *args, crio_call *call, struct lif
 	stats_keep_init(&lc->host_net);
 	if (r == 0)
 		r = layer_meter_new(lc, err);
+	if (r == 0)
+		r = forbidden_init(lc, err);
 	if (r == 0)
 		r = network_init(lc, call);
 	boot_id_get(lc->boot_id);
@@ -92,6 +95,8 @@ void lifecycle_free(struct lifecycle *lc)
 	leftovers_release(lc);
 	hooks_free(lc->hooks);
 	layer_meter_free(lc);
+	notifiers_free(lc->notifiers);
+	lc->notifiers = NULL;
 	network_gc_stop(lc);
 	if (lc->net) {
 		plugin_inst_listen(lc->net, NULL, NULL);

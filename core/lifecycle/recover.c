@@ -7,6 +7,7 @@
 
 #include "core/lifecycle/annotations.h"
 #include "core/lifecycle/inner.h"
+#include "core/lifecycle/notifier.h"
 #include "core/lifecycle/netns.h"
 #include "core/lifecycle/wipe.h"
 #include "core/plugin/select.h"
@@ -505,6 +506,7 @@ static void recover_container(struct lifecycle *lc, struct store *s, const struc
 		return;
 	}
 	c->told_exit = c->state == CONTAINER_EXITED;
+	forbidden_recover(c, f.spec);
 	if (names_restore(lc->names, c->name, c->id, NULL) < 0)
 		log_warn("Container %s: its name '%s' is taken by another", c->id, c->name);
 	if (registry_add_container(lc, c, NULL) < 0)
@@ -607,5 +609,6 @@ int recover(struct lifecycle *lc, crio_call *call, crio_err *err)
 		}
 	}
 	registry_sort(lc);
+	notifiers_sweep(lc->notifiers);
 	return 0;
 }

@@ -60,6 +60,7 @@ struct spec_args {
 	const char *const *image_mounts;
 	bool runtime_rro, runtime_idmap; /* `features` of the runtime */
 	const char *platform_runtime_path;
+	const char *seccomp_listener; /* where the seccomp notifier listens, if the container is to have it (notifier.h); "" or NULL: nowhere */
 
 	/* Pods only. */
 	bool spoofed;		/* no infra process */
@@ -74,6 +75,7 @@ struct spec_info {
 	char *stop_signal; /* "" default */
 	char *seccomp_ref; /* "Unconfined", "RuntimeDefault" or a path */
 	bool privileged;
+	const char *seccomp_action; /* of the seccomp notifier, from the annotation, which it points into; NULL: it has none */
 };
 void spec_info_release(struct spec_info *i);
 #define cleanup_spec_info CLEANUP(spec_info_release)

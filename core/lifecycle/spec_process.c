@@ -8,6 +8,7 @@
 #include "core/lifecycle/caps.h"
 #include "core/lifecycle/clamp.h"
 #include "core/lifecycle/mounts.h"
+#include "core/lifecycle/notifier.h"
 #include "core/lifecycle/seccomp.h"
 #include "core/lifecycle/spec_priv.h"
 #include "core/lifecycle/user.h"
@@ -528,6 +529,13 @@ static int set_seccomp(struct spec_build *b, const struct security_profile *req,
 		p.localhost_ref = (char *)(uintptr_t)priv; /* only read */
 	}
 	r = seccomp_choose(&p, dflt, b->caps, &seccomp, &b->info.seccomp_ref, err);
+	if (r == 0 && seccomp && a->container && str_set(a->seccomp_listener)) {
+		b->info.seccomp_action = notifier_action(&a->pod->annotations, a->container->meta.name);
+		if (b->info.seccomp_action)
+			r = notifier_change_profile(seccomp, a->seccomp_listener, err);
+		if (r < 0)
+			(void)json_object_put(seccomp);
+	}
 	if (r < 0)
 		return err_wrap(err, "setup seccomp");
 	if (seccomp && json_set(spec_linux(b), "seccomp", seccomp) < 0)

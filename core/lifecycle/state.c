@@ -55,6 +55,8 @@ static struct json_object *container_json(struct container *c)
 		r = r < 0 ? r : json_set_int(o, "exitCode", c->exit_code);
 	if (c->oom)
 		r = r < 0 ? r : json_set_bool(o, "oomKilled", true);
+	if (c->seccomp_killed)
+		r = r < 0 ? r : json_set_bool(o, "seccompKilled", true);
 	if (*c->message)
 		r = r < 0 ? r : json_set_str(o, "error", c->message);
 	r = r < 0 ? r : json_set_int(o, "initPid", c->pid);
@@ -132,6 +134,7 @@ int container_read_state(struct container *c, crio_err *err)
 	c->finished_ns = get_time(o, "finished");
 	c->exit_code = (int32_t)json_int(o, "exitCode", c->state == CONTAINER_EXITED ? 0 : -1);
 	c->oom = json_flag(o, "oomKilled", false);
+	c->seccomp_killed = json_flag(o, "seccompKilled", false);
 	c->pid = (pid_t)json_int(o, "initPid", json_int(o, "pid", 0));
 	(void)str_to_u64(json_str(o, "initStartTime"), UINT64_MAX, &c->start_time);
 	struct json_object *m = json_obj(o, "containerMonitorProcess");

@@ -126,6 +126,8 @@ static const char *reason_of(const struct container *c)
 		return "";
 	if (c->oom)
 		return "OOMKilled";
+	if (c->seccomp_killed)
+		return "seccomp killed";
 	return c->exit_code == 0 ? "Completed" : "Error";
 }
 
