@@ -7,6 +7,7 @@
 #include "core/lifecycle/clamp.h"
 #include "core/lifecycle/mounts.h"
 #include "core/lifecycle/spec_priv.h"
+#include "core/util/log.h"
 
 #define OCI_VERSION "1.0.2"
 #define INFRA_OOM_SCORE_ADJ (-998)
@@ -138,6 +139,59 @@ static int set_gomaxprocs(struct spec_build *b, crio_err *err)
 	return !env || json_push_str(env, text) < 0 ? err_nomem(err) : 0;
 }
 
+/* Is the container one of those that CRI-O tunes for latency: of a handler with that name, or with one of the annotations; of a guaranteed
+ * pod, which only the name of its cgroup tells; with whole CPUs? */
+static bool is_tuned(const struct spec_build *b, const struct json_object *cpu)
+{
+	static const char *const words[] = {"cpu-load-balancing.crio.io", "cpu-quota.crio.io",	      "irq-load-balancing.crio.io",
+					    "cpu-c-states.crio.io",	  "cpu-freq-governor.crio.io", "cpu-shared.crio.io"};
+	const struct kvs *m = &b->a->pod->annotations;
+	const char *parent = or_empty(b->a->cgroup_parent);
+	bool wanted = strstr(or_empty(b->a->runtime_handler), "high-performance") != NULL;
+	int64_t shares = json_int(cpu, "shares", -1);
+
+	for (size_t i = 0; i < m->n; i++)
+		for (size_t k = 0; k < ARRAY_SIZE(words); k++)
+			wanted = wanted || str_starts(m->v[i].key, words[k]);
+	return wanted && !strstr(parent, "burstable") && !strstr(parent, "besteffort") && shares >= 0 && shares % 1024 == 0;
+}
+
+/* The lowest CPU of "2-3,0": -1 when the list is empty or is none. */
+static int64_t first_cpu(const char *list)
+{
+	cleanup_strv struct strv parts = STRV_INIT;
+	int64_t first = -1, n;
+
+	if (!*list || str_split(list, ',', &parts) < 0)
+		return -1;
+	for (size_t i = 0; i < parts.n; i++) {
+		parts.v[i][strcspn(parts.v[i], "-")] = '\0';
+		if (!str_to_i64(parts.v[i], 0, INT32_MAX, &n))
+			return -1;
+		first = first < 0 || n < first ? n : first;
+	}
+	return first;
+}
+
+/* exec_cpu_affinity "first": what is run in the container is put on its first CPU, away from those that it works on. The runtime does it. */
+static int set_exec_affinity(struct spec_build *b, crio_err *err)
+{
+	struct json_object *cpu = json_path(b->spec, "linux.resources.cpu"), *o;
+	int64_t first;
+	char text[24];
+
+	if (!str_eq(or_empty(b->a->runtime->exec_cpu_affinity), "first") || !is_tuned(b, cpu))
+		return 0;
+	first = first_cpu(json_str(cpu, "cpus"));
+	if (first < 0) {
+		log_error("exec_cpu_affinity is 'first', but container %s has no CPUs of its own: its execs run where it does", b->a->id);
+		return 0;
+	}
+	(void)snprintf(text, sizeof(text), "%lld", (long long)first);
+	o = json_need_obj(spec_process(b), "execCPUAffinity");
+	return !o || json_set_str(o, "initial", text) < 0 ? err_nomem(err) : 0;
+}
+
 static int mask_release_agent(struct spec_build *b, crio_err *err)
 {
 	struct json_object *arr;
@@ -205,6 +259,8 @@ static int build_linux(struct spec_build *b, crio_err *err)
 		r = set_unified(b, err);
 	if (!r)
 		r = set_gomaxprocs(b, err);
+	if (!r)
+		r = set_exec_affinity(b, err);
 	if (!r)
 		r = set_cgroup(b, b->a->id, err);
 	if (!r)

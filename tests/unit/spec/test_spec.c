@@ -121,6 +121,44 @@ static void gomaxprocs(void **state)
 	assert_null(strstr(joined(f->spec, "process.env"), "GOMAXPROCS"));
 }
 
+static void exec_affinity(void **state)
+{
+	struct fixture *f = *state;
+
+	f->runtime.exec_cpu_affinity = (char *)"first";
+	f->a.runtime_handler = "high-performance";
+	f->a.cgroup_parent = "/kubepods/pod1";
+	f->c.resources.set = true;
+	f->c.resources.cpu_shares = 2048;
+	assert_int_equal(config_set_str(&f->c.resources.cpuset_cpus, "5-6,3,12"), 0);
+	make_spec(f);
+	assert_string_equal(json_str(json_path(f->spec, "process.execCPUAffinity"), "initial"), "3");
+	f->a.runtime_handler = "runc"; /* not of such a handler */
+	make_spec(f);
+	assert_null(json_path(f->spec, "process.execCPUAffinity"));
+	assert_int_equal(kvs_set(&f->pod.annotations, "cpu-quota.crio.io", "disable"), 0);
+	make_spec(f);
+	assert_non_null(json_path(f->spec, "process.execCPUAffinity"));
+	f->c.resources.cpu_shares = 2047; /* no whole CPUs */
+	make_spec(f);
+	assert_null(json_path(f->spec, "process.execCPUAffinity"));
+	f->c.resources.cpu_shares = 2048;
+	f->a.cgroup_parent = "/kubepods/burstable/pod1";
+	make_spec(f);
+	assert_null(json_path(f->spec, "process.execCPUAffinity"));
+	f->a.cgroup_parent = "/kubepods/pod1";
+	assert_int_equal(config_set_str(&f->c.resources.cpuset_cpus, ""), 0);
+	make_spec(f);
+	assert_null(json_path(f->spec, "process.execCPUAffinity"));
+	assert_int_equal(config_set_str(&f->c.resources.cpuset_cpus, "x-3"), 0);
+	make_spec(f);
+	assert_null(json_path(f->spec, "process.execCPUAffinity"));
+	assert_int_equal(config_set_str(&f->c.resources.cpuset_cpus, "0"), 0);
+	f->runtime.exec_cpu_affinity = (char *)"";
+	make_spec(f);
+	assert_null(json_path(f->spec, "process.execCPUAffinity"));
+}
+
 static void users(void **state)
 {
 	struct fixture *f = *state;
@@ -724,7 +762,7 @@ static void systemd_inside(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    T(arguments),	T(environment),		T(gomaxprocs), T(users),	  T(capabilities),
+	    T(arguments),	T(environment),		T(gomaxprocs), T(exec_affinity), T(users),	  T(capabilities),
 	    T(baseline_mounts), T(requested_mounts),	T(sharing),    T(hostile_root),	  T(control_bytes), T(image_volumes),
 	    T(namespaces),	T(resources),		T(workloads),  T(security),	  T(limits),
 	    T(devices),		T(written_annotations), T(pods),       T(systemd_inside),
