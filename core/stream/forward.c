@@ -593,7 +593,7 @@ bool forward_begin(struct stream_server *s, struct conn *c, enum mux_kind kind, 
 	stream_add(s, &f->base, cut);
 	conn_until(c, 0, NULL);
 	struct mux *m = f->mux;
-	if (kind != MUX_SPDY && !ws_pairs(f)) {
+	if (!mux_is_spdy(m) && !ws_pairs(f)) {
 		finish(f, "no memory");
 		return true;
 	}

@@ -100,13 +100,16 @@ static const struct ws_protocol {
 	const char *name;
 	enum mux_kind kind;
 	int version;
-	bool forward; /* port-forward has it too */
+	bool exec, forward; /* who has it: exec and attach; port-forward */
 } ws_protocols[] = {
-	{ "v5.channel.k8s.io", MUX_WS_CLOSES, 5, false }, { "v4.channel.k8s.io", MUX_WS, 4, true },
-	{ "v4.base64.channel.k8s.io", MUX_WS_BASE64, 4, true }, { "channel.k8s.io", MUX_WS, 1, false },
-	{ "base64.channel.k8s.io", MUX_WS_BASE64, 1, false },
+	{ "v5.channel.k8s.io", MUX_WS_CLOSES, 5, true, false },
+	{ "v4.channel.k8s.io", MUX_WS, 4, true, true },
+	{ "v4.base64.channel.k8s.io", MUX_WS_BASE64, 4, true, true },
+	{ "channel.k8s.io", MUX_WS, 1, true, false },
+	{ "base64.channel.k8s.io", MUX_WS_BASE64, 1, true, false },
+	{ "SPDY/3.1+portforward.k8s.io", MUX_TUNNEL, 1, false, true },
 };
-static const struct ws_protocol ws_unnamed = { "", MUX_WS, 1, true };
+static const struct ws_protocol ws_unnamed = { "", MUX_WS, 1, true, true };
 
 /* The first of the client's that we have; unnamed when it names none. NULL: it names only others. */
 static const struct ws_protocol *choose_ws(const struct http_request *q, bool forward)
@@ -118,13 +121,13 @@ static const struct ws_protocol *choose_ws(const struct http_request *q, bool fo
 		return &ws_unnamed;
 	for (size_t i = 0; i < names.n; i++)
 		for (size_t k = 0; k < ARRAY_SIZE(ws_protocols); k++)
-			if (str_eq(names.v[i], ws_protocols[k].name) && (!forward || ws_protocols[k].forward))
+			if (str_eq(names.v[i], ws_protocols[k].name) && (forward ? ws_protocols[k].forward : ws_protocols[k].exec))
 				return &ws_protocols[k];
 	return NULL;
 }
 
 /* True: it has been answered with 101, and kind and version are set. */
-static bool upgrade_ws(struct guest *g, const struct http_request *q, bool forward, enum mux_kind *ret_kind, int *ret_version)
+static bool upgrade_ws(struct guest *g, const struct http_request *q, const struct stream_request *want, enum mux_kind *ret_kind, int *ret_version)
 {
 	const char *key = http_get(q, "sec-websocket-key"), *version = http_get(q, "sec-websocket-version");
 	char accept[WS_ACCEPT_SIZE];
@@ -137,9 +140,14 @@ static bool upgrade_ws(struct guest *g, const struct http_request *q, bool forwa
 		refuse(g, 400, "", "unable to upgrade: Sec-WebSocket-Key is missing, or not 16 bytes in base64\n");
 		return false;
 	}
+	bool forward = want->kind == STREAM_FORWARD;
 	const struct ws_protocol *p = choose_ws(q, forward);
 	if (!p) {
 		refuse(g, 403, "", "unable to upgrade: none of the protocols in Sec-WebSocket-Protocol is spoken here\n");
+		return false;
+	}
+	if (forward && p->kind != MUX_TUNNEL && !want->n_ports) {
+		refuse(g, 400, "", "unable to upgrade: the request named no ports, and over WebSocket there are no others\n");
 		return false;
 	}
 	ws_accept(key, accept);
@@ -207,12 +215,7 @@ static void serve(struct guest *g, const struct http_request *q, const uint8_t *
 		return;
 	bool forward = r->kind == STREAM_FORWARD;
 	bool is_ws = http_has_token(q, "connection", "upgrade") && http_has_token(q, "upgrade", "websocket");
-	if (is_ws && forward && !r->n_ports) {
-		refuse(g, 400, "", "unable to upgrade: the request named no ports, and over WebSocket there are no others\n");
-		stream_request_free(r);
-		return;
-	}
-	if (!(is_ws ? upgrade_ws(g, q, forward, &kind, &version) : upgrade_spdy(g, q, forward, &version))) {
+	if (!(is_ws ? upgrade_ws(g, q, r, &kind, &version) : upgrade_spdy(g, q, forward, &version))) {
 		stream_request_free(r);
 		return;
 	}

@@ -102,7 +102,7 @@ struct conn *mux_conn(struct mux *m)
 
 bool mux_is_spdy(const struct mux *m)
 {
-	return m->kind == MUX_SPDY;
+	return m->spdy != NULL;
 }
 
 /* Sends what a codec has put together. */
@@ -110,6 +110,17 @@ static void send_buf(struct mux *m, struct buf *b)
 {
 	if (!m->dead)
 		conn_send(m->conn, b->p, b->n);
+}
+
+/* The same of SPDY frames, which a tunnel carries in a message. */
+static void send_frames(struct mux *m, struct buf *b)
+{
+	uint8_t head[WS_HEAD_MAX];
+	if (m->kind == MUX_TUNNEL && b->n && !m->dead) {
+		size_t n = ws_head_before(head + WS_HEAD_MAX, WS_BINARY, b->n);
+		conn_send(m->conn, head + WS_HEAD_MAX - n, n);
+	}
+	send_buf(m, b);
 }
 
 /* ---- SPDY ---- */
@@ -134,7 +145,7 @@ static int on_syn(void *arg, uint32_t id, uint8_t flags, const struct spdy_heade
 	}
 	if (buf_bad(&out))
 		return err_nomem(err);
-	send_buf(m, &out);
+	send_frames(m, &out);
 	if (why && ch)
 		mux_drop(ch);
 	if (why)
@@ -193,7 +204,7 @@ static int on_ping(void *arg, uint32_t id, crio_err *err)
 	spdy_put_ping(&out, id);
 	if (buf_bad(&out))
 		return err_nomem(err);
-	send_buf(m, &out);
+	send_frames(m, &out);
 	return 0;
 }
 
@@ -267,6 +278,8 @@ static int on_piece(void *arg, const uint8_t *p, size_t n, bool first, bool last
 	struct mux *m = arg;
 	if (m->dead)
 		return 0;
+	if (m->kind == MUX_TUNNEL)
+		return n ? spdy_feed(m->spdy, p, n, err) : 0;
 	if (first) {
 		m->message = NULL;
 		m->control = false;
@@ -323,10 +336,10 @@ static void fault(struct mux *m, const char *why)
 	const struct mux_user *user = m->user;
 	void *arg = m->arg;
 	log_info("Stream of %s ended: %s", conn_peer(m->conn), why);
-	if (m->kind == MUX_SPDY) {
+	if (m->spdy) {
 		cleanup_buf struct buf out = BUF_INIT;
 		spdy_put_goaway(&out, m->last_id, SPDY_GOAWAY_PROTOCOL_ERROR);
-		send_buf(m, &out);
+		send_frames(m, &out);
 	}
 	conn_finish(m->conn);
 	die(m);
@@ -340,7 +353,7 @@ void mux_input(struct mux *m, const uint8_t *p, size_t n)
 	cleanup_buf struct buf out = BUF_INIT;
 	if (m->dead)
 		return;
-	int r = m->spdy ? spdy_feed(m->spdy, p, n, &err) : ws_feed(m->ws, p, n, &out, &err);
+	int r = m->ws ? ws_feed(m->ws, p, n, &out, &err) : spdy_feed(m->spdy, p, n, &err);
 	if (m->dead)
 		return;
 	send_buf(m, &out);
@@ -387,11 +400,11 @@ struct mux *mux_new(struct conn *c, enum mux_kind kind, unsigned n, const struct
 	m->arg = arg;
 	m->pump = conn_pump(c);
 	bool ok = true;
-	if (kind == MUX_SPDY)
+	if (kind == MUX_SPDY || kind == MUX_TUNNEL)
 		ok = (m->spdy = spdy_new(&spdy_handler, m)) != NULL;
-	else
+	if (ok && kind != MUX_SPDY)
 		ok = (m->ws = ws_new(&ws_handler, m, false)) != NULL;
-	for (unsigned i = 0; ok && kind != MUX_SPDY && i < n; i++)
+	for (unsigned i = 0; ok && !m->spdy && i < n; i++)
 		ok = add_channel(m, i) != NULL;
 	if (!ok) {
 		free_task(m);
@@ -422,9 +435,11 @@ void mux_send(struct channel *ch, uint8_t *p, size_t n)
 	struct mux *m = ch->mux;
 	if (m->dead || !ch->can_out)
 		return;
-	if (m->kind == MUX_SPDY) {
-		spdy_data_head(p - SPDY_DATA_HEAD, ch->id, 0, n);
-		conn_send(m->conn, p - SPDY_DATA_HEAD, n + SPDY_DATA_HEAD);
+	if (m->spdy) {
+		uint8_t *at = p - SPDY_DATA_HEAD;
+		spdy_data_head(at, ch->id, 0, n);
+		size_t head = m->ws ? ws_head_before(at, WS_BINARY, n + SPDY_DATA_HEAD) : 0;
+		conn_send(m->conn, at - head, n + SPDY_DATA_HEAD + head);
 	} else if (m->kind == MUX_WS_BASE64) {
 		send_base64(ch, p, n);
 	} else {
@@ -452,20 +467,21 @@ void mux_end(struct channel *ch)
 	if (m->dead || !ch->can_out)
 		return;
 	ch->can_out = false;
-	if (m->kind != MUX_SPDY)
+	if (!m->spdy)
 		return;
-	uint8_t head[SPDY_DATA_HEAD];
-	spdy_data_head(head, ch->id, SPDY_FIN, 0);
-	conn_send(m->conn, head, sizeof(head));
+	uint8_t both[WS_HEAD_MAX + SPDY_DATA_HEAD], *at = both + WS_HEAD_MAX;
+	spdy_data_head(at, ch->id, SPDY_FIN, 0);
+	size_t head = m->ws ? ws_head_before(at, WS_BINARY, SPDY_DATA_HEAD) : 0;
+	conn_send(m->conn, at - head, SPDY_DATA_HEAD + head);
 }
 
 void mux_reset(struct channel *ch)
 {
 	struct mux *m = ch->mux;
 	cleanup_buf struct buf out = BUF_INIT;
-	if (!m->dead && m->kind == MUX_SPDY && (ch->can_in || ch->can_out)) {
+	if (!m->dead && m->spdy && (ch->can_in || ch->can_out)) {
 		spdy_put_rst(&out, ch->id, SPDY_CANCEL);
-		send_buf(m, &out);
+		send_frames(m, &out);
 	}
 	mux_drop(ch);
 }
@@ -477,7 +493,9 @@ void mux_finish(struct mux *m, const char *text)
 		return;
 	if (m->spdy)
 		spdy_put_goaway(&out, m->last_id, SPDY_GOAWAY_OK);
-	else
+	send_frames(m, &out);
+	buf_clear(&out);
+	if (m->ws)
 		ws_put_close(m->ws, &out, WS_NORMAL, text);
 	send_buf(m, &out);
 	conn_finish(m->conn);

@@ -16,7 +16,8 @@ enum mux_kind {
 	MUX_SPDY,
 	MUX_WS,	       /* binary messages: a byte with the channel's number, then data */
 	MUX_WS_BASE64, /* text: a digit with the channel's number, then data in base64 */
-	MUX_WS_CLOSES  /* binary, and channel 255 says that a channel ends: v5 */
+	MUX_WS_CLOSES, /* binary, and channel 255 says that a channel ends: v5 */
+	MUX_TUNNEL     /* SPDY, its bytes in binary messages, wherever those are cut */
 };
 
 struct mux;
@@ -33,7 +34,7 @@ struct channel {
 
 /* Functions may end the mux; nothing of it is called after that. */
 struct mux_user {
-	/* SPDY: the client wants to open a stream. NULL: it may, and it is answered; otherwise it is refused, for the reason returned (static),
+	/* SPDY, also in a tunnel: the client wants to open a stream. NULL: it may, and it is answered; otherwise it is refused, for the reason returned (static),
 	 * and the channel is freed. Nothing is sent or ended in it. */
 	const char *(*wants)(void *arg, struct channel *ch, const struct spdy_headers *h);
 	/* It has been answered. */
@@ -52,7 +53,7 @@ struct mux *mux_new(struct conn *c, enum mux_kind kind, unsigned n, const struct
 void mux_input(struct mux *m, const uint8_t *p, size_t n);
 struct channel *mux_channel(struct mux *m, uint32_t id); /* NULL: there is none */
 struct conn *mux_conn(struct mux *m);
-bool mux_is_spdy(const struct mux *m);
+bool mux_is_spdy(const struct mux *m); /* or SPDY in a tunnel */
 
 /* Sends what is at p, with PUMP_HEADROOM bytes in front of it to be written to; at most PUMP_CHUNK. Nothing when the direction has ended. */
 void mux_send(struct channel *ch, uint8_t *p, size_t n);

@@ -636,7 +636,7 @@ bool remote_begin(struct stream_server *s, struct conn *c, enum mux_kind kind, i
 	stream_add(s, &r->base, cut);
 	conn_until(c, pump_now(s->pump) + CREATION_NS, "timed out waiting for client to create streams");
 	struct mux *m = r->mux;
-	if (kind != MUX_SPDY) {
+	if (!mux_is_spdy(r->mux)) {
 		ws_channels(r);
 		begin(r);
 	}

@@ -4,7 +4,7 @@
  *	stream-client [OPTIONS] URL
  *	stream-client [OPTIONS] -S SOCKET METHOD JSON     asks for the URL itself
  *
- *	-p spdy|ws|base64   protocol; -v VERSION of it (spdy 4, ws 5, base64 4); -P NAME: offers this name instead
+ *	-p spdy|ws|base64|tunnel   protocol (tunnel: port-forward by SPDY in a WebSocket); -v VERSION of it (spdy 4, ws 5, base64 4); -P NAME: offers this name instead
  *	-i -t -O -E         with stdin; with a terminal; without stdout; without stderr
  *	-s ROWSxCOLS        the terminal's size; again: what it becomes with each SIGUSR1
  *	-f PORT             port-forward; over WebSocket the request's ports, of which stdin and stdout get the first
@@ -45,7 +45,7 @@ enum role { IN, OUT, ERR, STATUS, SIZE, ROLES };
 enum when { NEVER, CONNECT, REQUEST, OPEN, SOME_DATA };
 
 static struct options {
-	bool ws, base64, in, tty, no_out, no_err, quiet, never_reads;
+	bool ws, base64, tunnel, in, tty, no_out, no_err, quiet, never_reads;
 	int version, port, seconds;
 	const char *offer, *sizes[8], *hex, *socket, *ca, *cert, *key, *tls_version, *ciphers;
 	size_t n_sizes;
@@ -108,7 +108,14 @@ static ssize_t get(struct run *r, void *p, size_t n)
 
 static bool flush(struct run *r)
 {
-	bool ok = put(r, r->out.p, r->out.n);
+	/* A tunnel's messages have nothing to do with its frames: pieces of odd sizes. */
+	struct buf all = BUF_INIT;
+	for (size_t at = 0, n; o.tunnel && at < r->out.n; at += n) {
+		n = r->out.n - at < 1021 ? r->out.n - at : 1021;
+		ws_put(r->ws, &all, WS_BINARY, r->out.p + at, n);
+	}
+	bool ok = o.tunnel ? put(r, all.p, all.n) : put(r, r->out.p, r->out.n);
+	buf_release(&all);
 	buf_clear(&r->out);
 	return ok;
 }
@@ -215,7 +222,8 @@ static int on_piece(void *arg, const uint8_t *p, size_t n, bool first, bool last
 	static _Thread_local struct buf text;
 	static _Thread_local enum role role;
 	struct run *r = arg;
-	(void)err;
+	if (o.tunnel)
+		return n ? spdy_feed(r->spdy, p, n, err) : 0;
 	if (first && n) {
 		role = (enum role)(o.base64 ? *p - '0' : *p);
 		buf_addf(&r->frames, "message on %u\n", role);
@@ -328,12 +336,14 @@ static bool upgrade(struct run *r, const struct place *p, char **ret_rest, size_
 	static const char *const spdy_names[] = { "", "channel.k8s.io", "v2.channel.k8s.io", "v3.channel.k8s.io", "v4.channel.k8s.io" };
 	struct buf b = BUF_INIT;
 	char name[64], tmp[4096];
-	if (r->spdy)
+	if (o.tunnel)
+		(void)snprintf(name, sizeof(name), "SPDY/3.1+portforward.k8s.io");
+	else if (r->spdy)
 		(void)snprintf(name, sizeof(name), "%s", o.port ? "portforward.k8s.io" : spdy_names[o.version]);
 	else
 		(void)snprintf(name, sizeof(name), "%s%schannel.k8s.io", o.version == 5 ? "v5." : o.version == 4 ? "v4." : "", o.base64 ? "base64." : "");
-	buf_addf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\n", r->spdy ? "POST" : "GET", p->path, p->host);
-	if (r->spdy)
+	buf_addf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\n", !r->ws ? "POST" : "GET", p->path, p->host);
+	if (!r->ws)
 		buf_addf(&b, "Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: %s\r\nContent-Length: 0\r\n\r\n", o.offer ? o.offer : name);
 	else
 		buf_addf(&b, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s%s%s\r\n",
@@ -417,10 +427,14 @@ static void send_sizes(struct run *r)
 static bool feed(struct run *r, const void *p, size_t n)
 {
 	crio_err err = ERR_INIT;
-	int e = r->spdy ? spdy_feed(r->spdy, p, n, &err) : ws_feed(r->ws, p, n, &r->out, &err);
+	struct buf answers = BUF_INIT; /* of the WebSocket itself */
+	int e = r->ws ? ws_feed(r->ws, p, n, &answers, &err) : spdy_feed(r->spdy, p, n, &err);
 	if (e < 0)
 		fprintf(stderr, "the server: %s\n", err_text(&err));
 	err_clear(&err);
+	if (answers.n)
+		(void)put(r, answers.p, answers.n);
+	buf_release(&answers);
 	if (r->out.n)
 		(void)flush(r);
 	return e == 0;
@@ -445,7 +459,7 @@ static bool converse(struct run *r)
 	char p[65536];
 	double until = o.never_reads ? now() + o.seconds : 0;
 	while (!r->over) {
-		if (!r->open && (r->ws || r->replies == r->wanted) && !o.hex) {
+		if (!r->open && (r->spdy ? r->replies == r->wanted : r->ws != NULL) && !o.hex) {
 			r->open = true;
 			if (o.cut == OPEN)
 				return false;
@@ -470,7 +484,7 @@ static bool converse(struct run *r)
 		if (f[1].revents) {
 			ssize_t n = read(0, p, 32768);
 			r->in_ended = n <= 0;
-			enum role to = o.port && r->ws ? (enum role)0 : IN;
+			enum role to = o.port && !r->spdy ? (enum role)0 : IN;
 			if (!say(r, to, p, n > 0 ? (size_t)n : 0, n <= 0))
 				r->in_ended = true;
 		}
@@ -526,7 +540,7 @@ static int run(const char *url)
 		fprintf(stderr, "cannot connect to %s: %s\n", url, strerror(errno));
 		return FAILED;
 	}
-	r.spdy = o.ws ? NULL : spdy_new(&spdy_handler, &r);
+	r.spdy = o.ws && !o.tunnel ? NULL : spdy_new(&spdy_handler, &r);
 	r.ws = o.ws ? ws_new(&ws_handler, &r, true) : NULL;
 	if (o.cut == CONNECT) {
 		hang_up(&r);
@@ -624,7 +638,7 @@ static void parse_options(int argc, char **argv)
 	int c;
 	while ((c = getopt(argc, argv, "p:v:P:itOEs:f:qx:Rd:b:n:j:S:k:c:K:m:C:")) != -1) {
 		switch (c) {
-		case 'p': o.ws = strcmp(optarg, "spdy") != 0; o.base64 = !strcmp(optarg, "base64"); break;
+		case 'p': o.ws = strcmp(optarg, "spdy") != 0; o.tunnel = !strcmp(optarg, "tunnel"); o.base64 = !strcmp(optarg, "base64"); break;
 		case 'v': o.version = (int)strtol(optarg, NULL, 10); break;
 		case 'P': o.offer = optarg; break;
 		case 'i': o.in = true; break;

@@ -238,7 +238,13 @@ ${port#*:}" ]
 end" ]
 	[ "$( (echo hello; sleep 5) | stream -p base64 -f 8005 PortForward "$(forward_json "$pod" 8005)")" = "hello
 end" ]
-	for p in spdy ws; do
+	# SPDY in a WebSocket, as kubectl and crictl have it: no ports in the request, and both directions end by themselves.
+	for port in 8004:four 8006:six; do
+		[ "$(stream -p tunnel -f "${port%:*}" PortForward "$(forward_json "$pod")" <<<"hello")" = "hello
+${port#*:}" ]
+	done
+	[ "$(stream -p tunnel -f 8004 PortForward "$(forward_json "$pod")" <"$BATS_TEST_TMPDIR/data" | head -c 5000000 | sha256sum)" = "$(sha256sum <"$BATS_TEST_TMPDIR/data")" ]
+	for p in spdy ws tunnel; do
 		run stream -p $p -f 9 PortForward "$(forward_json "$pod" 9)" </dev/null
 		[ "$status" = 1 ]; [[ $output == *"error forwarding port 9 to pod $pod: connect to 127.0.0.1:9: Connection refused; connect to [::1]:9: Connection refused"* ]]
 	done
@@ -336,6 +342,7 @@ except OSError: print('HTTP/1.1 431 (reset)')"); [[ $got == "HTTP/1.1 431 "* ]] 
 				stream -p $p -x $w -n "$k" -j 8 Exec "$(exec_json "$c" oe sleep 6666)" >/dev/null
 				stream -p $p -x $w -n "$k" -j 8 Attach "$(attach_json "$c" oe)" >/dev/null
 				stream -p $p -x $w -f 8004 -n "$k" -j 8 PortForward "$(forward_json "$pod" 8004)" >/dev/null
+				[ $p = spdy ] || [ $w = connect ] || stream -p tunnel -x $w -f 8004 -n "$k" -j 8 PortForward "$(forward_json "$pod")" >/dev/null
 			done
 			stream -p $p -x data -n "$1" -j 8 Exec "$(exec_json "$c" oe yes 9191)" >/dev/null
 			stream -p $p -x data -n "$1" -j 8 Attach "$(attach_json "$c" oe)" >/dev/null
