@@ -8,6 +8,7 @@
 #	synth      the lists over 1,000 and 10,000 pods: made state for crio and CRI-O; over 1,000 containers that were never started in containerd
 #	streams    exec streams: bytes in both directions, a short command (streams.sh)
 #	counts     programs and fsyncs of one pod and container
+# IDLE=no leaves out the minutes of strace.
 # Not part of any check: figures are for people. A load average above LOAD (1.5) ends it: ratios would tell of other things.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/integration/lib/node.sh
@@ -82,7 +83,7 @@ down() { # down CLIENT POD CONTAINER
 }
 
 idle() { # system calls that return in a minute without clients, in all threads
-	[ -n "$(command -v strace)" ] || return 0
+	[ -n "$(command -v strace)" ] && [ "${IDLE:-}" != no ] || return 0
 	sleep 12 # gRPC goes when its last connection has been gone for a while
 	timeout 60 strace -f -qq -o "$NODE/idle" -p "$(cat "$NODE/crio.pid")" || true
 	echo "system calls of an idle crio in a minute, $1 pods: $(grep -vcE 'strace|<unfinished|resumed>|detached|exited|restart_syscall' "$NODE/idle" || true)"
