@@ -540,7 +540,10 @@ int store_image_delete(struct store *s, crio_call *call, const char *id, crio_er
 	if (code < 0)
 		return err_wrap(err, "remove image %s", id);
 	FAILPOINT_CUT("store.image.records_removed");
-	(void)fs_rm_rf(s->t[T_IMAGES].dirfd, id, NULL);
+	/* Twice, for a moment's lack of descriptors or memory: nobody will ask for it again, only the next start looks. */
+	cleanup_err crio_err why = ERR_INIT;
+	if (fs_rm_rf(s->t[T_IMAGES].dirfd, id, NULL) < 0 && fs_rm_rf(s->t[T_IMAGES].dirfd, id, &why) < 0)
+		log_warn("The records of image %s are gone, its directory stays until the next start: %s", id, err_text(&why));
 	/* With the locks: nobody makes a layer of the same id meanwhile. Drivers only rename here. */
 	return layers_discard(s, call, &gone, err);
 }

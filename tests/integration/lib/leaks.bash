@@ -23,7 +23,7 @@ leaks_hostports() { # elements and chains of pods; the tables stay, as CRI-O's d
 	nft list ruleset 2>/dev/null | grep -oE 'chain (KUBE-HP|CRIO-MASQ)-[A-Z2-7]+' || true
 }
 leaks_state() {
-	node_snapshot | grep -vE '^(log/|state/clean|run/(version|crio.sock|crio.lock)|root/[a-z]+-images/images.lock)'
+	node_snapshot | grep -vE '^(log/|state/clean|run/(version|crio.sock|crio.lock|plugins/probed$|plugins/network-cni/[^/]*/versions$)|root/[a-z]+-images/images.lock)'
 	echo "# other processes"; leaks_processes
 	echo "# host ports"; leaks_hostports
 }
