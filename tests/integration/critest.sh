@@ -22,13 +22,7 @@ set -euo pipefail
 runtime=${1:-crun}; shift || true
 path=$(command -v "$runtime") || { echo "critest.sh: no program $runtime" >&2; exit 1; }
 use_mirrors
-# What kube-proxy or a portmap plugin does on a node: ports of the host also on 127.0.0.1.
-echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet
-nft -f - <<-E
-add table ip localhost
-add chain ip localhost post { type nat hook postrouting priority 100 ; }
-add rule ip localhost post ip saddr 127.0.0.0/8 oifname != "lo" masquerade
-E
+critest_network
 # The short directory is for another CRI-O, which cannot connect to a socket whose path is longer than 107 bytes.
 mkdir "$NODE/a"
 cat >"$NODE/etc/conf.d/critest.conf" <<-E

@@ -184,7 +184,7 @@ apparmor_again() { # who takes unknown profiles away takes ours: the next contai
 
 # critest's specs that critest.focus names: what only this node has, AppArmor for one.
 conforms() {
-	. lib/mirrors.bash; mirrors_conf $REGISTRY >/etc/containers/registries.conf.d/critest.conf
+	. lib/mirrors.bash; critest_network; mirrors_conf $REGISTRY >/etc/containers/registries.conf.d/critest.conf
 	printf '#!/bin/sh\nexec "$@"\n' >/usr/local/bin/sudo; chmod 755 /usr/local/bin/sudo # it calls apparmor_parser by sudo
 	systemctl reload crio
 	./critest --runtime-endpoint unix://$SOCKET --image-endpoint unix://$SOCKET --runtime-handler "$1" --ginkgo.no-color \

@@ -24,5 +24,14 @@ critest_copy() {
 	local digest; digest=$(jq -r '.manifests[0].digest' "$NODE_IMAGES/critest/test-digest/index.json")
 	LC_ALL=C sed "s/test-image-digest@sha256:[0-9a-f]\{64\}/test-image-digest@$digest/g" "$(command -v critest)" >"$1"; chmod 755 "$1"
 }
+# critest_network: what kube-proxy or a portmap plugin does on a node: ports of the host also on 127.0.0.1.
+critest_network() {
+	echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet
+	nft -f - <<-E
+	add table ip localhost
+	add chain ip localhost post { type nat hook postrouting priority 100 ; }
+	add rule ip localhost post ip saddr 127.0.0.0/8 oifname != "lo" masquerade
+	E
+}
 # staging NAME: the reference of one of critest's own images.
 staging() { echo "gcr.io/k8s-staging-cri-tools/$1"; }
