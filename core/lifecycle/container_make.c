@@ -159,13 +159,20 @@ static int make_spec(struct container *c, crio_call *call, const struct image *i
 	a.runtime_rro = f.recursive_read_only;
 	a.runtime_idmap = f.user_namespaces;
 	cleanup_free char *listener = notifier_path(c->lc->notifiers, c->id);
-	if (!listener)
-		return err_nomem(err);
+	cleanup_spec_labels struct spec_labels labels = { 0 };
+	r = listener ? container_spec_labels(c, &labels, err) : err_nomem(err);
+	if (r < 0)
+		return r;
 	a.seccomp_listener = listener;
-	int s = spec_container(&a, ret, &c->info, err);
-	return s == 0 && c->info.seccomp_action
-		       ? notifier_add(c->lc->notifiers, c->id, c->name, str_eq(c->info.seccomp_action, "stop"), err)
-		       : s;
+	a.process_label = labels.process;
+	a.init_label = labels.init;
+	a.mount_label = labels.mount;
+	r = spec_container(&a, ret, &c->info, err);
+	if (r == 0)
+		r = container_label_files(c, call, *ret, err);
+	if (r == 0 && c->info.seccomp_action)
+		r = notifier_add(c->lc->notifiers, c->id, c->name, str_eq(c->info.seccomp_action, "stop"), err);
+	return r;
 }
 
 static int note_stop_signal(struct container *c, crio_err *err)
@@ -259,6 +266,8 @@ static int make_record(struct container *c, crio_call *call, const struct image 
 					  .image = im->id,
 					  .layer = layer,
 					  .metadata = metadata,
+					  .mount_label = c->mount_label,
+					  .process_label = c->process_label,
 					  .maps = &p->maps };
 	r = store_container_create(p->store, call, &a, NULL, err);
 	if (r < 0)
@@ -314,6 +323,8 @@ static int container_make(struct container *c, crio_call *call, crio_err *err)
 	if (r == 0)
 		r = link_logs_add(c, err);
 	names_stage(c->lc->names, c->name, "container storage creation");
+	if (r == 0)
+		r = container_make_labels(c, err);
 	if (r == 0)
 		r = make_record(c, call, im, err);
 	if (r == 0) {

@@ -103,7 +103,7 @@ static int mount_one(struct container *c, crio_call *call, size_t i, crio_err *e
 	const struct id_maps *maps = id_maps_set(&m->maps) ? &m->maps : &c->pod->maps;
 	r = fs_mkdir_p(path, 0700, err);
 	if (r == 0)
-		r = store_layer_mount_at(c->pod->store, call, layer, "", maps, path, err);
+		r = store_layer_mount_at(c->pod->store, call, layer, c->mount_label, maps, path, err);
 	if (r == 0)
 		r = sub_path(m, path, &source, err);
 	if (r == 0)

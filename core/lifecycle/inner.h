@@ -119,6 +119,7 @@ struct pod {
 	struct plugin_inst *runtime, *network; /* references; NULL: the plugin has gone (see plugins) */
 	struct store *store;      /* NULL likewise */
 	char *driver;             /* storage plugin */
+	char *process_label, *mount_label; /* SELinux (labels.c); "" none */
 	char *network_plugin, *runtime_plugin;
 	char *runtime_instance, *network_instance;
 	char *runtime_options, *network_options; /* of the instances, as JSON: kept for when the configuration no longer has them */
@@ -169,6 +170,7 @@ struct container {
 	char *dir, *run_dir;
 	char *log_path;           /* "" none */
 	char *rootfs;
+	char *process_label, *mount_label; /* SELinux (labels.c); "" none */
 	int stop_signal;
 	char *stop_signal_name;   /* "SIGTERM" */
 	struct spec_info info;    /* user and groups */
@@ -300,6 +302,28 @@ bool image_in_use(void *arg, const char *image_id, char ret_by[65]); /* an image
 /* ---- blocked.c ---- */
 /* Its processes that wait in the kernel where no signal reaches them: "12 (dd), 14 (sh)", cut to n bytes; "" none are seen. */
 void container_blocked(const struct container *c, char *ret, size_t n);
+
+/* ---- labels.c: SELinux; where it is off all labels are "" ---- */
+struct spec_labels {
+	char *process;	   /* "" none */
+	const char *mount; /* borrowed; of the files */
+	char *init;	   /* process's instead, when that is systemd; NULL: the same */
+};
+void spec_labels_release(struct spec_labels *l);
+#define cleanup_spec_labels CLEANUP(spec_labels_release)
+/* Before their records are made: the object's labels, whose level is its own until it is freed. */
+int pod_make_labels(struct pod *p, crio_err *err);
+int container_make_labels(struct container *c, crio_err *err);
+/* What an earlier run gave; the level is taken again. */
+int labels_restore(char **process_field, char **mount_field, const char *process, const char *mount);
+void labels_release(char *process, char *mount); /* frees both */
+/* What of them the runtime is told: less for who shares the host's namespaces or is privileged. */
+int pod_spec_labels(const struct pod *p, struct spec_labels *ret, crio_err *err);
+int container_spec_labels(const struct container *c, struct spec_labels *ret, crio_err *err);
+const char *pod_file_label(const struct pod *p); /* of the files that we make for its containers */
+int pod_label_files(const struct pod *p, crio_err *err);
+/* Once the spec is there: files made for the container, and the volumes that the request wants labelled. */
+int container_label_files(const struct container *c, crio_call *call, const struct json_object *spec, crio_err *err);
 
 /* ---- link_logs.c: nothing without the annotation ---- */
 int link_logs_mount(const struct pod *p, crio_err *err);

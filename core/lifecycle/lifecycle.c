@@ -3,6 +3,7 @@
 #include "core/lifecycle/hooks.h"
 #include "core/lifecycle/inner.h"
 #include "core/lifecycle/notifier.h"
+#include "core/lifecycle/selinux.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
 
@@ -36,6 +37,8 @@ int lifecycle_new(const struct lifecycle_args *args, crio_call *call, struct lif
 		images_on_remove(lc->images, image_in_use, lc);
 	if (r == 0)
 		r = apparmor_init(rt->apparmor_profile, err);
+	if (r == 0)
+		r = selinux_init(rt->selinux, err);
 	stats_keep_init(&lc->host_net);
 	if (r == 0)
 		r = layer_meter_new(lc, err);

@@ -7,6 +7,7 @@
 
 #include "core/lifecycle/annotations.h"
 #include "core/lifecycle/inner.h"
+#include "core/lifecycle/selinux.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
 
@@ -66,6 +67,10 @@ int link_logs_mount(const struct pod *p, crio_err *err)
 	(void)snprintf(b, sizeof(b), "/proc/thread-self/fd/%d", dst);
 	if (mount(a, b, NULL, MS_BIND | MS_REC, NULL) < 0)
 		return err_errno(err, errno, "mount " LOGS_DIR "/%s at " PODS_DIR "/%s", from, to);
+	/* The container writes nothing here, but must be allowed to read. */
+	int l = selinux_relabel(NULL, a, pod_file_label(p), 0, err);
+	if (l < 0)
+		return l;
 	log_info("Mounted " LOGS_DIR "/%s at " PODS_DIR "/%s for linked logs", from, to);
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include "core/lifecycle/inner.h"
 #include "core/lifecycle/netns.h"
 #include "core/lifecycle/resolv.h"
+#include "core/lifecycle/selinux.h"
 #include "core/lifecycle/userns.h"
 #include "core/plugin/select.h"
 #include "core/util/failpoint.h"
@@ -193,6 +194,8 @@ static int make_record(struct pod *p, crio_call *call, const struct image *im, c
 					  .image = im ? im->id : "",
 					  .layer = layer,
 					  .metadata = metadata,
+					  .mount_label = p->mount_label,
+					  .process_label = p->process_label,
 					  .maps = &p->maps };
 	int r = store_container_create(p->store, call, &a, NULL, err);
 	if (r < 0)
@@ -299,6 +302,8 @@ static int make_files(struct pod *p, crio_err *err)
 		r = give_to_root(p, ours[i], err);
 	if (r == 0)
 		r = userns_reach(&p->maps, p->run_dir, err);
+	if (r == 0)
+		r = pod_label_files(p, err);
 	return r < 0 ? r : FAILPOINT("pod.files", err);
 }
 
@@ -318,8 +323,11 @@ static int make_shm(struct pod *p, crio_err *err)
 		return err_set(err, CRIO_E_INVALID, "failed to parse shm size '%.64s': not a quantity of bytes above 0", text);
 	if (mkdir(p->shm_path, 0700) < 0 && errno != EEXIST)
 		return err_errno(err, errno, "make directory %s", p->shm_path);
-	char opts[64];
-	(void)snprintf(opts, sizeof(opts), "mode=1777,size=%lld", (long long)size);
+	char plain[64];
+	(void)snprintf(plain, sizeof(plain), "mode=1777,size=%lld", (long long)size);
+	cleanup_free char *opts = selinux_mount_options(plain, pod_file_label(p));
+	if (!opts)
+		return err_nomem(err);
 	if (mount("shm", p->shm_path, "tmpfs", MS_NOEXEC | MS_NOSUID | MS_NODEV, opts) < 0)
 		return err_errno(err, errno, "mount %s", p->shm_path);
 	int r = give_to_root(p, p->shm_path, err);
@@ -396,7 +404,12 @@ static int write_pod_spec(struct pod *p, crio_err *err)
 	struct spec_args a;
 	pod_spec_args(p, &a);
 	cleanup_free char *infra = NULL;
+	cleanup_spec_labels struct spec_labels labels = { 0 };
 	int r = name_of_infra(&p->config, &infra, err);
+	if (r == 0)
+		r = pod_spec_labels(p, &labels, err);
+	a.process_label = labels.process;
+	a.mount_label = labels.mount;
 	if (r < 0)
 		return r;
 	a.id = p->id;
@@ -505,6 +518,8 @@ static int pod_make(struct pod *p, crio_call *call, crio_err *err)
 	int r = 0;
 	if (needs_infra(p))
 		r = pause_image(p->lc, call, p->driver, &im, err);
+	if (r == 0)
+		r = pod_make_labels(p, err);
 	if (r == 0)
 		r = make_record(p, call, im, err);
 	if (r == 0 && im)

@@ -255,6 +255,7 @@ static int restore_pod(const struct found *f, crio_call *call, struct pod *p)
 	const struct conf_runtime *h = conf_runtime(f->lc->conf, p->handler);
 	for (size_t i = 0; r == 0 && h && i < h->allowed_annotations.n; i++)
 		r = strv_add(&p->allowed_annotations, h->allowed_annotations.v[i]);
+	r = r < 0 ? r : labels_restore(&p->process_label, &p->mount_label, f->rec->process_label, f->rec->mount_label);
 	r = r < 0 ? r : restore_namespaces(f, p);
 	r = r < 0 ? r : restore_ips(f, p);
 	r = r < 0 ? r : restore_plugins(f, call, p);
@@ -298,7 +299,7 @@ static int restore_container(const struct found *f, struct container *c)
 	}
 	c->dir = (free(c->dir), store_container_dir(f->store, c->id));
 	c->run_dir = (free(c->run_dir), store_container_run_dir(f->store, c->id));
-	if (!c->dir || !c->run_dir)
+	if (!c->dir || !c->run_dir || labels_restore(&c->process_label, &c->mount_label, f->rec->process_label, f->rec->mount_label) < 0)
 		return CRIO_E_NOMEM;
 	/* What the process runs as, and the mounts, are in the spec. */
 	struct json_object *user = json_path(f->spec, "process.user");

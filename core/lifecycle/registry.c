@@ -87,7 +87,7 @@ struct pod *pod_new(struct lifecycle *lc)
 	stats_keep_init(&p->stats);
 	char **const f[] = { &p->name, &p->handler, &p->driver, &p->network_plugin, &p->runtime_plugin, &p->runtime_instance, &p->network_instance,
 			     &p->plugins, &p->ns_name, &p->netns, &p->ipcns, &p->utsns, &p->userns, &p->cgroup_parent, &p->dir, &p->run_dir,
-			     &p->hostname, &p->resolv_path, &p->hostname_path, &p->shm_path, &p->cni_result,
+			     &p->hostname, &p->resolv_path, &p->hostname_path, &p->shm_path, &p->cni_result, &p->process_label, &p->mount_label,
 			     &p->runtime_options, &p->network_options };
 	if (!empty_strings(f, ARRAY_SIZE(f)) || pod_config_init(&p->config) < 0) {
 		pod_unref(p);
@@ -107,6 +107,7 @@ void pod_unref(struct pod *p)
 	if (!p || atomic_fetch_sub(&p->refs, 1) > 1)
 		return;
 	container_unref(p->infra);
+	labels_release(p->process_label, p->mount_label);
 	plugin_inst_unref(p->runtime);
 	plugin_inst_unref(p->network);
 	char *f[] = { p->name, p->handler, p->driver, p->network_plugin, p->runtime_plugin, p->runtime_instance, p->network_instance, p->plugins,
@@ -142,7 +143,7 @@ struct container *container_new(struct lifecycle *lc)
 	(void)pthread_mutex_init(&c->lock, NULL);
 	cond_init(&c->changed);
 	char **const f[] = { &c->name, &c->image_id, &c->image_ref, &c->image_name, &c->dir, &c->run_dir, &c->log_path, &c->rootfs,
-			     &c->stop_signal_name, &c->message };
+			     &c->stop_signal_name, &c->message, &c->process_label, &c->mount_label };
 	if (!empty_strings(f, ARRAY_SIZE(f)) || container_config_init(&c->config) < 0 || resources_init(&c->resources) < 0) {
 		container_unref(c);
 		return NULL;
@@ -167,6 +168,7 @@ void container_unref(struct container *c)
 		      c->stop_signal_name, c->message };
 	for (size_t i = 0; i < ARRAY_SIZE(f); i++)
 		free(f[i]);
+	labels_release(c->process_label, c->mount_label);
 	container_config_release(&c->config);
 	resources_release(&c->resources);
 	spec_info_release(&c->info);

@@ -266,6 +266,8 @@ static int build_linux(struct spec_build *b, crio_err *err)
 	if (!r)
 		r = spec_set_security(b, err);
 	if (!r)
+		r = spec_set_labels(b, err);
+	if (!r)
 		r = mask_release_agent(b, err);
 	return r;
 }
@@ -390,6 +392,8 @@ int spec_pod(const struct spec_args *args, struct json_object **ret, struct spec
 	b.privileged = a.pod->sec.privileged;
 	if (!r)
 		r = spec_set_security(&b, err);
+	if (!r)
+		r = spec_set_labels(&b, err);
 	if (!r)
 		r = mounts_build_pod(&a, b.spec, err);
 	if (!r)

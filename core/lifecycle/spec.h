@@ -49,6 +49,8 @@ struct spec_args {
 	bool userns_host_ids;	  /* the request's users are ids of the host (the annotation's way), where it maps them */
 	const char *pidns; /* pod's or target's pid namespace to join; "": by ns.pid */
 	const char *cgroup_parent;
+	const char *process_label, *mount_label; /* SELinux; "" none */
+	const char *init_label; /* of the process instead, when it is systemd; "" the same */
 
 	/* The pod's files; "" none. */
 	const char *hostname; /* resolved: what uname says in the pod */

@@ -24,6 +24,8 @@ int spec_set_rlimits(struct spec_build *b, crio_err *err);
 int spec_set_cwd(struct spec_build *b, crio_err *err);
 int spec_set_security(struct spec_build *b, crio_err *err); /* seccomp, apparmor, no_new_privs, masked paths */
 
+int spec_set_labels(struct spec_build *b, crio_err *err);   /* SELinux; after args */
+
 /* spec_linux.c */
 int spec_set_namespaces(struct spec_build *b, const struct namespace_options *ns, crio_err *err);
 int spec_set_resources(struct spec_build *b, crio_err *err);

@@ -543,6 +543,18 @@ static int set_seccomp(struct spec_build *b, const struct security_profile *req,
 	return 0;
 }
 
+int spec_set_labels(struct spec_build *b, crio_err *err)
+{
+	const struct spec_args *a = b->a;
+	const char *process = b->systemd && str_set(a->init_label) ? a->init_label : or_empty(a->process_label);
+	struct json_object *p = spec_process(b), *l = spec_linux(b);
+
+	if (!p || !l || (*process && json_set_str(p, "selinuxLabel", process) < 0) ||
+	    (str_set(a->mount_label) && json_set_str(l, "mountLabel", a->mount_label) < 0))
+		return err_nomem(err);
+	return 0;
+}
+
 int spec_set_security(struct spec_build *b, crio_err *err)
 {
 	const struct container_config *c = b->a->container;

@@ -231,6 +231,17 @@ static void *old_mount_thread(void *arg)
 	return NULL;
 }
 
+/* "context=" and its like have commas of their own: the kernel takes them in quotes, and only here. */
+static bool add_label(struct buf *b, const char *o)
+{
+	size_t n = strcspn(o, "=");
+
+	if (n < 7 || strncmp(o + n - 7, "context", 7) != 0 || o[n] != '=' || o[n + 1] == '"' || !strchr(o, ','))
+		return false;
+	buf_addf(b, "%.*s=\"%s\"", (int)n, o, o + n + 1);
+	return true;
+}
+
 /* The options with the lower directories below `dir` made relative to it. */
 static int data_of(const struct crio_mount_row *row, const char *dir, struct buf *b, unsigned long *flags,
 		   crio_err *err)
@@ -244,6 +255,8 @@ static int data_of(const struct crio_mount_row *row, const char *dir, struct buf
 			continue;
 		if (b->n)
 			buf_addc(b, ',');
+		if (add_label(b, o))
+			continue;
 		if (!dir || !str_starts(o, "lowerdir=")) {
 			buf_adds(b, o);
 			continue;

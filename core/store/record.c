@@ -91,6 +91,7 @@ static int container_init(struct rec *r)
 	    .layer = json_str(r->o, "layer"),
 	    .metadata = json_str(r->o, "metadata"),
 	    .mount_label = json_str(json_obj(r->o, "flags"), "MountLabel"),
+	    .process_label = json_str(json_obj(r->o, "flags"), "ProcessLabel"),
 	    .names = r->names,
 	    .created_ns = r->created_ns,
 	};

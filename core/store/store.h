@@ -223,7 +223,7 @@ struct store_container {
 	const char *image;    /* id; "" none */
 	const char *layer;    /* its read-write layer */
 	const char *metadata; /* the creator's JSON */
-	const char *mount_label;
+	const char *mount_label, *process_label;
 	struct crio_strs names;
 	int64_t created_ns;
 	struct id_maps maps;  /* its files are shown mapped; without lines: as they are */

@@ -224,3 +224,14 @@ now_ms() { date +%s%3N; }
 	cat "$NODE/out"; grep -q '61-seccomp.conf:2: crio.runtime.seccomp_profile: unable to load seccomp profile: decoding seccomp profile failed' "$NODE/out"
 	rm "$NODE"/etc/conf.d/6?-seccomp.conf "$NODE/profile.json" "$NODE/out"; crio_start
 }
+
+@test "selinux = true on a node that has none is refused at start, and says what to do" {
+	[ ! -e /sys/fs/selinux/enforce ] || skip "this machine has SELinux"
+	crio_stop; crio_argv
+	run timeout 20 "${CRIO_ARGV[@]}" --selinux
+	[ "$status" = 1 ]; [[ $output == *"selinux = true, but this node has no SELinux"*"selinux = false"* ]] || { echo "$output" >&2; false; }
+	# What a request says of labels is then of no effect.
+	crio_start; pod=$(run_pod p1 '.linux.security_context.selinux_options={type:"any_t",level:"s0:c1,c2"}')
+	mkdir -p "$NODE/vol"; c=$(run_ctr "$pod" p1 c ".mounts=[{host_path:\"$NODE/vol\",container_path:\"/vol\",selinux_relabel:true}]"); exec_ctr "$c" true
+	[ "$(jq -c '[.process.selinuxLabel,.linux.mountLabel]' "$NODE"/root/overlay-containers/"$c"/userdata/config.json)" = '[null,null]' ]
+}

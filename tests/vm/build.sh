@@ -6,7 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"; out=$(cd "$1" && pwd)
 exec 9>"$out/lock"; flock 9
-stamp=$(cat "$here/build.sh" "$here/packages.txt" | sha256sum)
+stamp=$(cat "$here/build.sh" "$here/packages.txt" "$here/container.cil" | sha256sum)
 [ "$(cat "$out/stamp" 2>/dev/null)" != "$stamp" ] || exit 0
 rm -f "$out/stamp"
 suite=$(. /etc/os-release; echo "$VERSION_CODENAME")
@@ -78,6 +78,11 @@ AllowIsolate=yes
 G
 ln -sf /etc/systemd/system/node.target "$unit/default.target"
 rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
+
+# For a boot with SELinux: the types that the policy lacks, and the labels of files, which the image keeps.
+cp "$here/container.cil" "$root/root/"
+unshare -m sh -c 'mount -t proc proc "$1/proc" && chroot "$1" semodule -n -i /root/container.cil &&
+	chroot "$1" setfiles -F /etc/selinux/default/contexts/files/file_contexts /' - "$root" >"$tmp/selinux" 2>&1 || { cat "$tmp/selinux" >&2; exit 1; }
 
 # The first root: a static busybox and the modules that the disk needs.
 i=$tmp/initrd; mkdir -p "$i"/{bin,proc,sys,dev,root,m}; cp "$root/bin/busybox" "$i/bin/"

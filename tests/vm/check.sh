@@ -1,6 +1,7 @@
 #!/bin/bash
-# check.sh BUILD: TAP of suite.sh, run inside a node of its own on what is built and installed in BUILD/stage. The image is BUILD/vm,
-# the registry's contents come from the suites' images in NODE_IMAGES. ONLY: a pattern of the tests to run. Needs root.
+# check.sh BUILD: TAP of suite.sh and, after another boot, of selinux.sh, run inside a node of its own on what is built and installed in
+# BUILD/stage. The image is BUILD/vm, the registry's contents come from the suites' images in NODE_IMAGES. ONLY: a pattern of the tests to
+# run. SUITE: suite or selinux, one of them. Needs root.
 # CRITEST: a pattern of critest's specs, which are run as well when critest is on PATH; its reports are then BUILD/vm/share/critest-*.json.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -11,7 +12,7 @@ tests/vm/build.sh "$build/vm" >"$build/vm.out" 2>&1 || { tail -20 "$build/vm.out
 rm -rf "$share"; mkdir -p "$share"
 cp -a "$build/stage" "$build/tests/client/cri-client" "$share"
 make -s -C "$build" install.config install.systemd DESTDIR="$share/stage" >"$build/vm.out" 2>&1 || { tail -20 "$build/vm.out" >&2; exit 1; }
-cp -r tests/integration/lib etc/cni tests/vm/suite.sh "$share"; mv "$share/suite.sh" "$share/run"; echo "${ONLY:-}" | grep . >"$share/only" || true
+cp -r tests/integration/lib etc/cni tests/vm/node.sh "$share"; echo "${ONLY:-}" | grep . >"$share/only" || true
 
 # A registry's directory, served inside.
 . tests/integration/lib/node.sh
@@ -25,6 +26,17 @@ fi
 kill "$REGISTRY_PID"; wait "$REGISTRY_PID" 2>/dev/null || true
 rm -f "$share"/registry.*
 
-rc=0; TIMEOUT=${TIMEOUT:-660} tests/vm/run.sh "$build/vm" "$share" || rc=$?
-cat "$share/log"
+# boot SUITE [KERNEL ARGUMENTS]: the tests' numbers go on, the plan comes at the end, and not at all when one of the two had none.
+n=0 rc=0 planned=yes
+boot() {
+	local plan
+	cp "tests/vm/$1" "$share/run"
+	APPEND=${2:-} TIMEOUT=${TIMEOUT:-660} tests/vm/run.sh "$build/vm" "$share" || rc=$?
+	plan=$(sed -n 's/^1\.\.//p' "$share/log" || true)
+	awk -v n=$n '/^(not )?ok / {i = ($1 == "ok") ? 2 : 3; $i += n} !/^1\.\./ {print}' "$share/log" || true
+	n=$((n + ${plan:-0})); [ -n "$plan" ] || planned=
+}
+case ${SUITE:-} in selinux) ;; *) boot suite.sh ;; esac
+case ${SUITE:-} in suite) ;; *) boot selinux.sh "apparmor=0 security=selinux selinux=1 enforcing=0" ;; esac
+[ -z "$planned" ] || echo "1..$n"
 exit $rc

@@ -614,6 +614,34 @@ static void security(void **state)
 	assert_true(json_object_array_length(json_path(f->spec, "linux.devices")) > 3);
 }
 
+static void labels(void **state)
+{
+	struct fixture *f = *state;
+
+	make_spec(f);
+	assert_string_equal(str_at(f, "process.selinuxLabel"), "(absent)");
+	assert_string_equal(str_at(f, "linux.mountLabel"), "(absent)");
+	f->a.process_label = "u:r:container_t:s0:c1,c2";
+	f->a.init_label = "u:r:container_init_t:s0:c1,c2";
+	f->a.mount_label = "u:object_r:container_file_t:s0:c1,c2";
+	make_spec(f);
+	assert_string_equal(str_at(f, "process.selinuxLabel"), f->a.process_label);
+	assert_string_equal(str_at(f, "linux.mountLabel"), f->a.mount_label);
+	set_list(&f->c.command, "/lib/systemd/systemd");
+	make_spec(f);
+	assert_string_equal(str_at(f, "process.selinuxLabel"), f->a.init_label);
+	f->a.init_label = NULL; /* somebody chose the type */
+	make_spec(f);
+	assert_string_equal(str_at(f, "process.selinuxLabel"), f->a.process_label);
+	crio_err err = ERR_INIT;
+	fixture_clear(f);
+	f->a.spoofed = true;
+	if (spec_pod(&f->a, &f->spec, &f->info, &err) < 0)
+		fail_msg("%s", err_text(&err));
+	assert_string_equal(str_at(f, "process.selinuxLabel"), f->a.process_label);
+	assert_string_equal(str_at(f, "linux.mountLabel"), f->a.mount_label);
+}
+
 static void limits(void **state)
 {
 	struct fixture *f = *state;
@@ -764,7 +792,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    T(arguments),	T(environment),		T(gomaxprocs), T(exec_affinity), T(users),	  T(capabilities),
 	    T(baseline_mounts), T(requested_mounts),	T(sharing),    T(hostile_root),	  T(control_bytes), T(image_volumes),
-	    T(namespaces),	T(resources),		T(workloads),  T(security),	  T(limits),
+	    T(namespaces),	T(resources),		T(workloads),  T(security), T(labels), T(limits),
 	    T(devices),		T(written_annotations), T(pods),       T(systemd_inside),
 	};
 
