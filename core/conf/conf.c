@@ -48,6 +48,8 @@ void conf_unref(const struct conf *cc)
 	free(c->runtime.workloads);
 	strv_release(&c->crio.additional_image_stores);
 	strv_release(&c->files);
+	strv_release(&c->files_win);
+	conf_unref(c->from_files);
 	free(c);
 }
 

@@ -278,6 +278,10 @@ struct conf {
 	struct conf_flags flags;
 	/* Where it came from, for messages: files read, in order. */
 	struct strv files;
+	/* For the next reload: the keys that may change while running, as the files alone have them (only those are set); and of these, as
+	 * "table.key", where the files' value was changed by a reload and so wins over environment and flags until the next start. */
+	struct conf *from_files;
+	struct strv files_win;
 	int refs; /* atomic, conf.c only */
 };
 
@@ -307,7 +311,8 @@ int conf_load(const struct conf_args *args, struct conf **ret, crio_err *err);
 /* The built-in defaults alone (with storage.conf's unless args->storage_conf is ""). */
 int conf_defaults(const struct conf_args *args, struct conf **ret, crio_err *err);
 /* Loads again, and takes over only the keys that may change while running; others keep old's values (a change of them is
- * logged as waiting for a restart). Logs each change. On failure old simply stays in use. *ret is a new snapshot. */
+ * logged as waiting for a restart). A value that was changed in a file since the last load wins over environment and flags from then on.
+ * Logs each change. On failure old simply stays in use. *ret is a new snapshot. */
 int conf_reload(const struct conf *old, const struct conf_args *args, struct conf **ret, crio_err *err);
 
 const struct conf *conf_ref(const struct conf *c);

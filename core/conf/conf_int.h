@@ -17,9 +17,12 @@ struct loader {
 	struct strv origin;        /* by index in conf_keys; "" is the default */
 	struct kvs entries;        /* "runtimes.x" and "workloads.x" -> origin */
 	bool quiet;                /* no warnings */
+	const struct conf *old;    /* what is loaded again; NULL: nothing was before */
 };
 
 int conf_new(struct conf **ret, crio_err *err);
+/* conf_load(), again. */
+int conf_load_again(const struct conf_args *args, const struct conf *old, struct conf **ret, crio_err *err);
 /* New entry with the defaults of its keys, in place of one of that name. */
 int conf_put_runtime(struct conf *c, const char *name, struct conf_runtime **ret, crio_err *err);
 int conf_put_workload(struct conf *c, const char *name, struct conf_workload **ret, crio_err *err);

@@ -193,6 +193,42 @@ static int load_files(struct loader *l, crio_err *err)
 	return S_ISDIR(st.st_mode) ? load_dir(l, dir, 0, err) : load_file(l, dir, err);
 }
 
+/* ---- what a reload finds changed in them */
+
+static bool files_win(const struct loader *l, const struct conf_key *k)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof path, "%s.%s", k->table, k->name);
+	return strv_has(&l->c->files_win, path);
+}
+
+/* Keeps what the files say of the keys that may change while running. Where that is not what they said before, who edited it and asked for
+ * a reload means it: it wins over environment and flags, as with CRI-O (which forgets those at any reload, for all keys). */
+static int note_files(struct loader *l, crio_err *err)
+{
+	const struct conf *before = l->old ? l->old->from_files : NULL;
+	struct conf *f;
+	int r = conf_new(&f, err);
+
+	if (r < 0)
+		return r;
+	l->c->from_files = f;
+	if (l->old && strv_copy(&l->c->files_win, &l->old->files_win) < 0)
+		return err_nomem(err);
+	for (size_t i = 0; i < conf_keys_n && r >= 0; i++) {
+		const struct conf_key *k = &conf_keys[i];
+
+		if (!(k->flags & KEY_RELOAD))
+			continue;
+		r = key_copy(k, f, l->c, err);
+		if (r >= 0 && before && !key_equal(k, before, f) && !files_win(l, k) &&
+		    strv_addf(&l->c->files_win, "%s.%s", k->table, k->name) < 0)
+			r = err_nomem(err);
+	}
+	return r;
+}
+
 /* ---- environment and flags */
 
 /* "overlay.mountopt=nodev,metacopy=on,overlay.size=1G" is two options: a part that does not begin with "<driver>." belongs to the
@@ -288,7 +324,7 @@ static int load_env(struct loader *l, crio_err *err)
 		v = getenv(name);
 		if (!v && k->env2)
 			v = getenv(k->env2);
-		if (!v || (!*v && k->type != KEY_STR))
+		if (!v || (!*v && k->type != KEY_STR) || files_win(l, k))
 			continue;
 		(void)snprintf(origin, sizeof origin, "environment %s", name);
 		r = set_values(l, k, &v, 1, err);
@@ -320,6 +356,8 @@ static int load_flag(struct loader *l, size_t first, crio_err *err)
 		return set_runtimes(l, v, n, origin, err);
 	if (!k)
 		return err_set(err, CRIO_E_INVALID, "%s: no such flag", origin);
+	if (files_win(l, k))
+		return 0;
 	r = set_values(l, k, v, n, err);
 	if (r < 0)
 		return err_wrap(err, "invalid value \"%.200s\" for flag -%s", v[n - 1], flag);
@@ -408,6 +446,11 @@ int conf_defaults(const struct conf_args *args, struct conf **ret, crio_err *err
 
 int conf_load(const struct conf_args *args, struct conf **ret, crio_err *err)
 {
+	return conf_load_again(args, NULL, ret, err);
+}
+
+int conf_load_again(const struct conf_args *args, const struct conf *old, struct conf **ret, crio_err *err)
+{
 	struct loader l;
 	struct conf *c;
 	int r;
@@ -416,10 +459,13 @@ int conf_load(const struct conf_args *args, struct conf **ret, crio_err *err)
 	if (r < 0)
 		return r;
 	r = loader_init(&l, c, args, err);
+	l.old = old;
 	if (r >= 0)
 		r = fill_defaults(c, args, err);
 	if (r >= 0)
 		r = load_files(&l, err);
+	if (r >= 0)
+		r = note_files(&l, err);
 	if (r >= 0 && !(args->flags & CONF_NO_ENV))
 		r = load_env(&l, err);
 	if (r >= 0)

@@ -87,13 +87,17 @@ static int merge(const struct conf *old, const struct conf *now, struct conf *ds
 int conf_reload(const struct conf *old, const struct conf_args *args, struct conf **ret, crio_err *err)
 {
 	struct conf *now = NULL, *dst = NULL;
-	int r = conf_load(args, &now, err);
+	int r = conf_load_again(args, old, &now, err);
 
 	if (r < 0)
 		return r;
 	r = conf_new(&dst, err);
 	if (r >= 0)
 		r = merge(old, now, dst, err);
+	if (r >= 0 && strv_copy(&dst->files_win, &now->files_win) < 0)
+		r = err_nomem(err);
+	if (r >= 0)
+		dst->from_files = move_ptr(now->from_files);
 	conf_unref(now);
 	if (r < 0) {
 		conf_unref(dst);

@@ -245,6 +245,7 @@ static const char man_head[] =
 	"A list replaces the list before it, except that\n.Ic storage_option\nis added to.\n"
 	"An entry of\n.Ic runtimes\nor\n.Ic workloads\nthat is given again replaces the whole entry.\n.Pp\n"
 	"SIGHUP makes the daemon read everything again.\nOnly the keys marked below change then; a file with a mistake changes nothing.\n"
+	"Flags and the environment win over files until a reload finds the value changed in a file, which then wins.\n"
 	".Pp\nDurations are written like\n.Dq 1m30s .\nThe command\n.Dq crio config\n"
 	"prints the configuration in effect, and\n.Dq crio config --default\nthe defaults.\n";
 

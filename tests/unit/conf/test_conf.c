@@ -521,6 +521,40 @@ static void reload(void **state)
 	conf_unref(old);
 }
 
+/* A flag wins over the files, until somebody changes that value in them and has them read again. */
+static void reload_and_flags(void **state)
+{
+	const struct conf_setting flags[] = { { "pause-command", "/flag" }, { "log-level", "trace" } };
+	struct conf_args args = plain;
+	struct conf *a, *b = NULL, *c = NULL, *d = NULL;
+
+	(void)state;
+	args.settings = flags;
+	args.n_settings = ARRAY_SIZE(flags);
+	args.config = tmp_text("crio.conf", "[crio.image]\npause_command = \"/file\"\n");
+	a = load_with(args);
+	assert_string_equal(a->image.pause_command, "/flag");
+	/* Something else changed. */
+	(void)tmp_text("crio.conf", "[crio.image]\npause_command = \"/file\"\npinned_images = [\"x\"]\n");
+	assert_int_equal(conf_reload(a, &args, &b, NULL), 0);
+	assert_string_equal(b->image.pause_command, "/flag");
+	assert_int_equal(b->image.pinned_images.n, 1);
+	(void)tmp_text("crio.conf", "[crio.image]\npause_command = \"/new\"\n");
+	assert_int_equal(conf_reload(b, &args, &c, NULL), 0);
+	assert_string_equal(c->image.pause_command, "/new");
+	assert_int_equal(c->runtime.log_level, LOGL_TRACE); /* of which no file speaks */
+	assert_int_equal(c->image.pinned_images.n, 0);
+	/* It stays so at the next reload, whatever that finds. */
+	(void)tmp_text("crio.conf", "[crio.image]\npause_command = \"/new\"\n[crio.runtime]\nlog_level = \"debug\"\n");
+	assert_int_equal(conf_reload(c, &args, &d, NULL), 0);
+	assert_string_equal(d->image.pause_command, "/new");
+	assert_int_equal(d->runtime.log_level, LOGL_DEBUG);
+	conf_unref(a);
+	conf_unref(b);
+	conf_unref(c);
+	conf_unref(d);
+}
+
 /* Nothing here may crash, hang or use much memory. */
 static void hostile_toml(void **state)
 {
@@ -622,7 +656,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(defaults), TEST(table), TEST(round_trip), TEST(whole_template), TEST(precedence), TEST(storage_options),
 		TEST(list_flags), TEST(entries_replace), TEST(workload_selection), TEST(wrong_types), TEST(wrong_values), TEST(forgiven),
-		TEST(missing_files), TEST(handlers), TEST(reload), TEST(hostile_toml), TEST(toml_11), TEST(units), TEST(annotations),
+		TEST(missing_files), TEST(handlers), TEST(reload), TEST(reload_and_flags), TEST(hostile_toml), TEST(toml_11), TEST(units), TEST(annotations),
 	};
 
 	log_set_level(LOGL_FATAL);
