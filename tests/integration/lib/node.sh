@@ -11,11 +11,16 @@ CNI_BIN=${CNI_BIN:-/usr/lib/cni}
 
 # Who we are, in words that no other process ever has: pid, start time in ticks, pid namespace.
 node_self() { echo "$$_$(node_birth $$)_$(readlink /proc/self/ns/pid | tr -dc 0-9)"; }
-node_birth() { local s; s=$(cat "/proc/$1/stat" 2>/dev/null) || return 0; awk '$1 !~ /[ZX]/ {print $20}' <<<"${s##*) }"; }
-# node_dead OWNER: it was of our pid namespace, and has ended.
+node_birth() { # node_birth PID: in ticks since boot; nothing of one that has ended
+	local s; { read -r s <"/proc/$1/stat"; } 2>/dev/null || return 0
+	read -ra s <<<"${s##*) }"; [[ ${s[0]} == [ZX] ]] || echo "${s[19]}"
+}
+# node_dead OWNER: it was of our pid namespace, and has ended. A look that fails is no sign of that.
 node_dead() {
-	local pid=${1%%_*} rest=${1#*_}
-	[[ $1 =~ ^[0-9]+_[0-9]+_[0-9]+$ ]] && [ "${rest#*_}" = "$(readlink /proc/self/ns/pid | tr -dc 0-9)" ] && [ "$(node_birth "$pid")" != "${rest%_*}" ]
+	local pid=${1%%_*} rest=${1#*_} birth
+	[[ $1 =~ ^[0-9]+_[0-9]+_[0-9]+$ ]] && [ "${rest#*_}" = "$(readlink /proc/self/ns/pid | tr -dc 0-9)" ] || return 1
+	[ -e "/proc/$pid" ] || return 0
+	birth=$(node_birth "$pid") && [ "$birth" != "${rest%_*}" ]
 }
 node_rmcgroup() { find "$1" -depth -type d -exec rmdir {} + 2>/dev/null; [ ! -d "$1" ]; }
 # What runs that were killed have left: cgroups below DIR, with what is in them; directories.
