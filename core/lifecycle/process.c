@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 
+#include "core/lifecycle/cgroup.h"
 #include "core/lifecycle/inner.h"
 #include "core/util/fs.h"
 #include "core/util/log.h"
@@ -229,6 +230,19 @@ static int adopt(struct process *p, crio_call *call, const struct crio_runtime_e
 	return r;
 }
 
+/* monitor_exec_cgroup "container": what runs an exec, here the runtime, is in the container's group. As with CRI-O only where the pods' own
+ * processes are kept to CPUs of theirs, which those of execs would else share. */
+static int exec_cgroup(const struct container *c, struct strv *ret, crio_err *err)
+{
+	const struct conf *conf = c->lc->conf;
+	const struct conf_runtime *h = conf_runtime(conf, c->pod->handler);
+	cleanup_free char *path = NULL;
+	if (!h || !str_eq(h->monitor_exec_cgroup, "container") || !*conf->runtime.infra_ctr_cpuset)
+		return 0;
+	int r = cgroup_fs_path(c->lc->systemd, c->pod->cgroup_parent, c->id, &path, err);
+	return r < 0 ? r : cgroup_procs_files(path, ret, err);
+}
+
 int process_start_in(struct container *c, crio_call *call, const struct process_args *args, struct process **ret, int *ret_tty,
 		     crio_err *err)
 {
@@ -237,6 +251,10 @@ int process_start_in(struct container *c, crio_call *call, const struct process_
 		return r;
 	cleanup_free char *json = NULL;
 	r = process_json(c, args->cmd, args->tty, &json, err);
+	if (r < 0)
+		return r;
+	cleanup_strv struct strv procs = STRV_INIT;
+	r = exec_cgroup(c, &procs, err);
 	if (r < 0)
 		return r;
 	CLEANUP(process_unrefp) struct process *p = calloc(1, sizeof(*p));
@@ -249,6 +267,7 @@ int process_start_in(struct container *c, crio_call *call, const struct process_
 					    .id = c->id,
 					    .tty = args->tty,
 					    .process_json = json,
+					    .cgroup_procs = strv_view(&procs),
 					    .stdin_fd = args->in,
 					    .stdout_fd = args->out,
 					    .stderr_fd = args->err };

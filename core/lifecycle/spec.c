@@ -7,6 +7,7 @@
 #include "core/lifecycle/clamp.h"
 #include "core/lifecycle/mounts.h"
 #include "core/lifecycle/spec_priv.h"
+#include "core/util/fs.h"
 #include "core/util/log.h"
 
 #define OCI_VERSION "1.0.2"
@@ -177,9 +178,13 @@ static int64_t first_cpu(const char *list)
 static int set_exec_affinity(struct spec_build *b, crio_err *err)
 {
 	struct json_object *cpu = json_path(b->spec, "linux.resources.cpu"), *o;
+	cleanup_free char *shared = NULL;
 	int64_t first;
 	char text[24];
 
+	shared = path_fmt("cpu-shared.crio.io/%s", b->a->container->meta.name);
+	if (shared && str_eq(or_empty(kvs_get(&b->a->pod->annotations, shared)), "enable"))
+		log_warn("Container %s asks for shared CPUs, which are not supported yet: it has its own alone", b->a->id);
 	if (!str_eq(or_empty(b->a->runtime->exec_cpu_affinity), "first") || !is_tuned(b, cpu))
 		return 0;
 	first = first_cpu(json_str(cpu, "cpus"));

@@ -4,7 +4,7 @@
 # else elsewhere.
 cd "${srcdir:-.}" || exit 1
 # Acted on by core/conf or core/cli, or accepted for CRI-O's sake only.
-inside='conmon_env ctr_stop_timeout pinns_path insecure_registries plugin_dir inherit_default_runtime container_min_memory allow_workload_runtime
+inside='conmon_env ctr_stop_timeout pinns_path big_files_temporary_dir insecure_registries plugin_dir inherit_default_runtime container_min_memory allow_workload_runtime
 activation_annotation conmon conmon_cgroup log log_format config_dir stream_idle_timeout dir'
 # Named elsewhere, but not the key.
 elsewhere='selinux profile cdi_spec_dirs'
