@@ -84,7 +84,7 @@ down() { # down CLIENT POD CONTAINER
 
 idle() { # system calls that return in a minute without clients, in all threads
 	[ -n "$(command -v strace)" ] && [ "${IDLE:-}" != no ] || return 0
-	sleep 12 # gRPC goes when its last connection has been gone for a while
+	sleep 75 # gRPC goes when its last connection has been gone for a while, and threads that have nothing to do after a minute
 	timeout 60 strace -f -qq -o "$NODE/idle" -p "$(cat "$NODE/crio.pid")" || true
 	echo "system calls of an idle crio in a minute, $1 pods: $(grep -vcE 'strace|<unfinished|resumed>|detached|exited|restart_syscall' "$NODE/idle" || true)"
 }
