@@ -4,6 +4,8 @@
 #include "core/util/fs.h"
 #include "core/util/log.h"
 
+#define NOTIFIER_TOP_MAX 30u /* of a socket's 107 characters, "/seccomp/", an id and ".tmp" take 77 */
+
 struct verdict {
 	struct container *c; /* a reference */
 	char *message;
@@ -58,7 +60,9 @@ static void on_due(void *arg, const char *id, const char *used)
 
 int forbidden_init(struct lifecycle *lc, crio_err *err)
 {
-	cleanup_free char *dir = path_fmt("%s/seccomp", lc->conf->runtime.container_attach_socket_dir); /* CRI-O's, by default */
+	/* CRI-O's place, which this is by default; and where the configured one has no room for a socket's path. */
+	const char *top = lc->conf->runtime.container_attach_socket_dir;
+	cleanup_free char *dir = path_fmt("%s/seccomp", strlen(top) < NOTIFIER_TOP_MAX ? top : "/var/run/crio");
 	struct notifiers_args a = { .loop = lc->loop, .dir = dir, .due = on_due, .arg = lc };
 	return dir ? notifiers_new(&a, &lc->notifiers, err) : err_nomem(err);
 }

@@ -416,9 +416,12 @@ void notifiers_sweep(struct notifiers *n)
 	cleanup_unlock pthread_mutex_t *l = lock(&n->lock);
 	cleanup_closedir DIR *d = opendir(n->dir);
 	struct dirent *e;
-	while (d && (e = readdir(d)))
-		if (*e->d_name != '.' && !find(n, e->d_name))
+	while (d && (e = readdir(d))) {
+		cleanup_free char *path = notifier_path(n, e->d_name);
+		/* Another daemon of this machine may have the same directory. */
+		if (*e->d_name != '.' && !find(n, e->d_name) && path && !sock_is_live(path))
 			(void)unlinkat(dirfd(d), e->d_name, 0);
+	}
 	if (d && !n->all)
 		(void)rmdir(n->dir);
 }

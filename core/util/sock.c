@@ -16,6 +16,15 @@ static bool is_live(const struct sockaddr_un *a)
 	return connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0 || errno == EAGAIN;
 }
 
+bool sock_is_live(const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	if (strlen(path) >= sizeof(a.sun_path))
+		return false;
+	memcpy(a.sun_path, path, strlen(path) + 1);
+	return is_live(&a);
+}
+
 static int remove_stale(const char *path, const struct sockaddr_un *a, crio_err *err)
 {
 	struct stat st;

@@ -5,6 +5,7 @@
 #ifndef UTIL_SOCK_H
 #define UTIL_SOCK_H
 
+#include <stdbool.h>
 #include <sys/stat.h>
 
 #include "core/util/err.h"
@@ -19,6 +20,8 @@ struct sock_file {
  * listener, or a file that is no socket, is EXISTS. The directory must be there.
  */
 int sock_listen_unix(const char *path, mode_t mode, int *ret_fd, struct sock_file *ret_file, crio_err *err);
+/* Does somebody listen there? */
+bool sock_is_live(const char *path);
 /* Removes the file if it still is that one. */
 void sock_unlink(const char *path, const struct sock_file *file);
 
