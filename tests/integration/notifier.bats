@@ -105,8 +105,8 @@ stopped() {
 }
 
 @test "one that floods is stopped all the same, in time, and costs the daemon little" {
-	pod=$(run_pod p10 "$(with stop)"); c=$(run_ctr "$pod" p10 c1 "$DEFAULT"' | .command=["sh","-c","while :; do swapoff /etc/passwd; done >/dev/null 2>&1"]')
 	local lines; lines=$(wc -l <"$NODE/crio.log")
+	pod=$(run_pod p10 "$(with stop)"); c=$(run_ctr "$pod" p10 c1 "$DEFAULT"' | .command=["sh","-c","while :; do swapoff /etc/passwd; done >/dev/null 2>&1"]')
 	wait_exit "$c" 40
 	[ "$(ctr_field "$c" reason)" = "seccomp killed" ]
 	[[ $(ctr_field "$c" message) == "Used forbidden syscalls: swapoff (1000x)" ]]
