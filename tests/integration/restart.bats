@@ -89,6 +89,14 @@ exits_meanwhile() {
 	done
 }
 
+@test "many are found by several threads, and are listed in the order of their making" {
+	lists() { cri ListPodSandbox '{}' | jq -c '[.items[].id]'; cri ListContainers '{}' | jq -c '[.containers[]|[.id,.state]]'; }
+	for i in $(seq 20); do p=$(run_pod "m$i" '.linux.security_context.namespace_options.network=2'); create_ctr "$p" "m$i" c >/dev/null; done
+	before=$(lists); [ "$(wc -c <<<"$before")" -gt 2600 ]
+	for i in 1 2 3; do again down9; [ "$(lists)" = "$before" ]; done
+	remove_all_pods; clean
+}
+
 # at_any_moment MAXIMUM_MS BEFORE DURING AFTER: twenty times (or 30 s): BEFORE, then DURING is cut off by kill -9 (or $DOWN) within the time; after
 # the start there is all of it or nothing; AFTER asks again and must work.
 at_any_moment() {
