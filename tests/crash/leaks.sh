@@ -13,6 +13,16 @@ finds() {
 	leaks_check 15 >"$NODE/leaks.out" 2>&1 || { not_ok "$1 is gone again"; why "$NODE/leaks.out"; }
 }
 mount -t tmpfs leak "$NODE/root/overlay"; finds "a mount" "$NODE/root/overlay leak" umount "$NODE/root/overlay"
+# Mounts that were here before us: one goes because its owner removes the directory, one because somebody here unmounts it.
+O=$NODE/others; mkdir -p "$O"/{theirs,taken}; for D in theirs taken; do mount -t tmpfs $D "$O/$D"; done
+mkfifo "$O/go"
+# shellcheck disable=SC2016 # the other bash's own variables
+unshare --mount --propagation private bash -c '. "$1"; NODE=$2; node_mounted >"$NODE/mounts"; node_mounts >"$NODE/was"; : >"$NODE/up"; read -r _ <"$NODE/go"
+	node_mounted | grep -c "$NODE/theirs " >"$NODE/seen"; node_mounts | diff "$NODE/was" - >"$NODE/gone"; umount "$NODE/taken"; node_mounts | diff "$NODE/was" - >"$NODE/taken.diff"' - "${BASH_SOURCE%/*}/../integration/lib/node.sh" "$O" & S=$!
+node_wait 5 test -e "$O/up"; umount "$O/theirs" "$O/taken"; rmdir "$O/theirs"; echo >"$O/go"; wait $S
+if [ "$(cat "$O/seen")" = 0 ] && [ ! -s "$O/gone" ]; then ok "a mount of others that goes with its directory is none of ours"; else not_ok "a mount of others that goes with its directory is none of ours"; why "$O/gone"; fi
+if grep -q "^< $O/taken taken" "$O/taken.diff"; then ok "one of others that is unmounted is found"; else not_ok "one of others that is unmounted is found"; why "$O/taken.diff"; fi
+rm -rf "$O"
 touch /var/run/netns/leak; finds "a pinned namespace" /var/run/netns/leak rm /var/run/netns/leak
 ip link add veth-leak type dummy 2>/dev/null || ip link add veth-leak type bridge; finds "a link" veth-leak ip link del veth-leak
 mkdir -p "$NODE/ipam/crio-test"; touch "$NODE/ipam/crio-test/10.85.9.9"; finds "an address" 10.85.9.9 rm "$NODE/ipam/crio-test/10.85.9.9"

@@ -17,15 +17,12 @@ setup_file() {
 	monitor_path = "$NODE/ocibin/conmon"
 	EOF
 	crio_start; pull >/dev/null; pull "$REGISTRY/pause:1" >/dev/null
-	export BASE PIDS; BASE=$(base)
+	export PIDS; clean_base '^run/(evil|nomon)$'
 }
 teardown_file() { suite_end; }
 teardown() { evil_cni ok; evil_oci ok; [ -f "$NODE/crio.pid" ] || crio_start; crio_pid; end_sleepers; remove_all_pods; }
 
 evil_oci() { echo "$*" >"$NODE/ocibin/mode"; }
-base() { node_snapshot | grep -vE '^log/|^state/clean|^run/(version|crio.sock|evil$|nomon$)'; }
-clean() { diff <(echo "$BASE") <(base); }
-cleans() { node_wait "${1:-5}" clean || clean; }
 at_once() { local t0 t; t0=$(date +%s%N); "$@" >/dev/null || return 1; t=$((($(date +%s%N) - t0) / 1000000)); [ $t -lt 2000 ] || { echo "$*: $t ms" >&2; return 1; }; }
 raw_file() { "$CRI_CLIENT" -s "$NODE/run/crio.sock" -t 30 -f "$2" "$1"; }
 # raw METHOD STATUS TEXT <bytes
@@ -39,7 +36,7 @@ raw() { local out; cat >"$NODE/raw"; if out=$(raw_file "$1" "$NODE/raw" 2>&1); t
 			if out=$(run_pod n1 "$f" 2>&1); then echo "${m%%:*}: it succeeded" >&2; return 1; fi
 			[[ $out == *"create pod network sandbox"*"${m#*:}"* ]] || { echo "${m%%:*}: $out" >&2; return 1; }
 		done
-		[ $SECONDS -lt 15 ]; cleans || { echo "after $m" >&2; return 1; }
+		[ $SECONDS -lt 15 ]; clean || { echo "after $m" >&2; return 1; }
 	done
 	[ "$(rss_mb)" -lt $((before + 60)) ]
 	evil_cni ok; p=$(run_pod n1); [[ $(pod_field "$p" network.ip) == 10.85.* ]]
@@ -62,51 +59,51 @@ hangs() { [ -n "$(sleepers)" ]; }
 	q=$(run_pod host1 '.linux.security_context.namespace_options.network=2|.hostname=""')
 	rm_pod "$q"; rm_pod "$p"
 	evil_cni ok; end_sleepers; wait
-	cleans 10
-	p=$(run_pod h2); rm_pod "$p"; cleans
+	clean 10
+	p=$(run_pod h2); rm_pod "$p"; clean
 }
 
 @test "a runtime that crashes, fails or prints garbage in create: CreateContainer says so, nothing is left" {
-	p=$(run_pod o1 . evil); local n; n=$(base)
+	p=$(run_pod o1 . evil); clean_state >"$NODE/now"
 	for m in crash fail garbage; do
 		evil_oci "create $m"; SECONDS=0
 		if out=$(create_ctr "$p" o1 c1 2>&1); then echo "$m: it succeeded" >&2; return 1; fi
 		[[ $out == *"code = "*"create"* ]] || { echo "$m: $out" >&2; return 1; }
 		[ $SECONDS -lt 10 ] || { echo "$m: $SECONDS s" >&2; return 1; }
-		node_wait 5 eval 'diff <(echo "$n") <(base)' || diff <(echo "$n") <(base) || { echo "after $m" >&2; return 1; }
+		clean 5 "$NODE/now" || { echo "after $m" >&2; return 1; }
 	done
 	evil_oci ok; c=$(run_ctr "$p" o1 c1); [ "$(exec_ctr "$c" hostname)" = o1 ]
 }
 
 @test "a runtime that says more in create than a pipe holds fails or succeeds for its own reason, at once" {
-	p=$(run_pod o1 . evil); local n f; n=$(base)
+	p=$(run_pod o1 . evil); local f; clean_state >"$NODE/now"
 	for f in . '.tty=true'; do
 		evil_oci "create talk-fail"; SECONDS=0
 		if out=$(create_ctr "$p" o1 c1 "$f" 2>&1); then echo "it succeeded" >&2; return 1; fi
 		[[ $out == *"container create failed: first words "*" bytes left out) "*"150000 last words"* ]] || { echo "$out" >&2; return 1; }
 		[ ${#out} -lt 4000 ]; [ $SECONDS -lt 10 ]
-		node_wait 5 eval 'diff <(echo "$n") <(base)' || diff <(echo "$n") <(base)
+		clean 5 "$NODE/now"
 		evil_oci "create talk-on"; SECONDS=0; c=$(run_ctr "$p" o1 c1 "$f"); [ $SECONDS -lt 10 ]
 		# The pause: when the leader of a terminal's session ends, the kernel throws away what it has not handed on yet.
 		out=$(exec_ctr "$c" sh -c 'hostname; sleep 0.5' | tr -d '\r'); [ "$out" = o1 ] || { echo "$f: hostname says '$out'" >&2; return 1; }
 		log_has "its runtime wrote [0-9]* bytes of errors"; rm_ctr "$c"
 		evil_oci "create talk-out"; c=$(run_ctr "$p" o1 c1 "$f"); rm_ctr "$c"
-		node_wait 5 eval 'diff <(echo "$n") <(base)' || diff <(echo "$n") <(base)
+		clean 5 "$NODE/now"
 	done
 	# One that never stops ends at the time-out.
 	evil_oci "create talk-ever"; SECONDS=0; run create_ctr "$p" o1 c1
 	[ "$status" != 0 ]; [[ $output == *DeadlineExceeded* || $output == *"timed out"* ]]; [ $SECONDS -ge 25 ]; [ $SECONDS -lt 45 ]
-	evil_oci ok; node_wait 5 eval 'diff <(echo "$n") <(base)' || diff <(echo "$n") <(base)
+	evil_oci ok; clean 5 "$NODE/now"
 }
 
 @test "a runtime that hangs in create: others go on, the create ends at its time-out" {
-	p=$(run_pod o1 . evil); evil_oci "create hang"; n=$(base)
+	p=$(run_pod o1 . evil); evil_oci "create hang"; clean_state >"$NODE/now"
 	( create_ctr "$p" o1 c1 >"$NODE/hang.out" 2>&1 || true ) & bg=$!
 	sleep 0.5; at_once cri ListContainers '{}'; evil_oci ok
 	c2=$(run_ctr "$p" o1 c2); rm_ctr "$c2"
 	SECONDS=0; wait $bg; [ $SECONDS -lt 45 ]
 	grep -qE "DeadlineExceeded|time" "$NODE/hang.out"
-	node_wait 5 eval 'diff <(echo "$n") <(base)' || diff <(echo "$n") <(base)
+	clean 5 "$NODE/now"
 	c=$(run_ctr "$p" o1 c1); [ "$(exec_ctr "$c" hostname)" = o1 ]
 }
 
@@ -121,7 +118,7 @@ hangs() { [ -n "$(sleepers)" ]; }
 	CRI_TIMEOUT=2 run start_ctr "$c"; [ "$status" != 0 ]; [[ $output == *DeadlineExceeded* ]]
 	at_once ctr_field "$c" state
 	evil_oci ok; end_sleepers
-	rm_ctr "$c"; rm_pod "$p"; cleans 10
+	rm_ctr "$c"; rm_pod "$p"; clean 10
 }
 
 @test "a runtime that fails, crashes or hangs in kill and delete: stop works, removal says why and works later" {
@@ -133,7 +130,7 @@ hangs() { [ -n "$(sleepers)" ]; }
 	stop_ctr "$c" 0
 	evil_oci "delete fail"; run rm_ctr "$c"; [ "$status" != 0 ]; [[ $output == *"evil says no"* ]]
 	[ "$(ctr_field "$c" id)" = "$c" ]
-	evil_oci ok; rm_ctr "$c"; rm_pod "$p"; cleans
+	evil_oci ok; rm_ctr "$c"; rm_pod "$p"; clean
 }
 
 @test "conmon that is missing or crashes" {
@@ -148,7 +145,7 @@ hangs() { [ -n "$(sleepers)" ]; }
 	c=$(run_ctr "$p" m1 c1)
 	# A monitor that dies takes its container with it: nobody would learn of its end.
 	pkill -KILL -f "conmon.* -c $c " || true
-	wait_exit "$c" 10; rm_pod "$p"; cleans
+	wait_exit "$c" 10; rm_pod "$p"; clean
 }
 
 @test "requests that make no sense: ids, states, handlers, names, labels, paths" {
@@ -172,14 +169,14 @@ hangs() { [ -n "$(sleepers)" ]; }
 	bad "" ".metadata.name=\"$long\""
 	bad "" '.mounts=[{container_path:"/x",host_path:""}]'
 	bad "" '.linux.security_context.run_as_group={value:1}'
-	rm_pod "$p"; cleans
+	rm_pod "$p"; clean
 }
 
 @test "a mount's path inside the container never leads out of its root" {
 	p=$(run_pod s1); mkdir -p "$NODE/vol"; touch "$NODE/vol/mark"
 	c=$(run_ctr "$p" s1 c1 ".mounts=[{container_path:\"/../../..$NODE/out\",host_path:\"$NODE/vol\"},{container_path:\"/a/../../../b\",host_path:\"$NODE/vol\"}]") || true
 	[ ! -e "$NODE/out" ]; [ ! -e /b ]
-	rm_pod "$p"; cleans
+	rm_pod "$p"; clean
 }
 
 @test "hostile messages: sizes, depth, NUL, UTF-8, truncation, amplification; memory stays bounded" {
@@ -219,12 +216,12 @@ sys.stdout.buffer.write(b"\x0a"+v+bytes([l])+b)' "$NODE/map" >"$NODE/big"
 	node_wait 5 test -s "$NODE/evil.out"; read -r port other <"$NODE/evil.out"
 	printf '[[registry]]\nlocation = "127.0.0.1:%s"\ninsecure = true\n' "$port" >>"$NODE/etc/registries.conf"
 	crio_stop; crio_start
-	local n; n=$(base)
+	clean_state >"$NODE/now"
 	for case in wrong-digest: truncated: 401-loop: redirect-loop: huge-length:more.than huge:larger.than ambiguous:ambiguous type-clash:disagree \
 		index-deep:indexes.within.indexes index-many:more.than; do
 		SECONDS=0; run cri PullImage "{\"image\":{\"image\":\"127.0.0.1:$port/${case%:*}:1\"}}"
 		[ "$status" != 0 ]; [ $SECONDS -lt 30 ]; [[ $output == *"code = "* && $output =~ ${case#*:} ]] || { echo "$case: $output" >&2; return 1; }
-		diff <(echo "$n") <(base) || { echo "after $case" >&2; return 1; }
+		clean 5 "$NODE/now" || { echo "after $case" >&2; return 1; }
 	done
 	at_once cri ListImages '{}'
 	kill $sl; rm -f "$NODE/evil.in"

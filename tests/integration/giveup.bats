@@ -2,13 +2,10 @@
 # Clients that give up: the work goes on and its result waits for the retry, for a minute. And what many pods leave in the daemon.
 load lib/cri.bash
 
-setup_file() { use_evil_cni; crio_start; pull >/dev/null; export BASE; BASE=$(base); }
+setup_file() { use_evil_cni; crio_start; pull >/dev/null; clean_base; }
 teardown_file() { suite_end; }
 teardown() { evil_cni ok; remove_all_pods; }
 
-base() { node_snapshot | grep -vE '^log/|^state/clean|^run/(version|crio.sock)'; }
-clean() { diff <(echo "$BASE") <(base); }
-cleans() { node_wait "${1:-5}" clean || clean; }
 # made NAME: the id of the pod that was made last under this name, whether anybody can see it or not.
 made() { sed -nE "s/.*Ran pod sandbox ([0-9a-f]{64}) .*k8s_$1_.*/\1/p" "$NODE/crio.log" | tail -1; }
 pods() { cri ListPodSandbox "{\"filter\":{\"label_selector\":{\"io.kubernetes.pod.name\":\"$1\"}}}" | jq -r '.items[]?.id'; }
@@ -30,7 +27,7 @@ pods() { cri ListPodSandbox "{\"filter\":{\"label_selector\":{\"io.kubernetes.po
 	run create_ctr "$q" r2 c; [ "$status" != 0 ]
 	[ "$(run_pod r2)" = "$q" ]
 	[ "$(cri ListPodSandbox '{}' | jq '.items|length')" = 2 ]
-	rm_pod "$p"; rm_pod "$q"; cleans
+	rm_pod "$p"; rm_pod "$q"; clean
 }
 
 @test "200 pods come and go: descriptors, threads and memory stay flat; what nobody came back for is removed after a minute" {
@@ -50,7 +47,7 @@ pods() { cri ListPodSandbox "{\"filter\":{\"label_selector\":{\"io.kubernetes.po
 	[ "$f" -le $((f0 + 3)) ]; [ "$r" -le $((r0 + 6)) ]; [ "$t" -lt 60 ]
 	gone() { grep -q "Removed pod sandbox: $lost" "$NODE/crio.log"; }
 	node_wait 90 gone; grep -q "Nobody came back for .*lost" "$NODE/crio.log"
-	cleans; p=$(run_pod lost); [ "$p" != "$lost" ]
+	clean; p=$(run_pod lost); [ "$p" != "$lost" ]
 }
 
 @test "a client that gives up on a container: it is nobody's until the retry, and goes with its pod when there is none" {
@@ -70,5 +67,5 @@ pods() { cri ListPodSandbox "{\"filter\":{\"label_selector\":{\"io.kubernetes.po
 	[ "$(create_ctr "$p" g1 c1)" = "$c" ]; start_ctr "$c"; [ "$(exec_ctr "$c" hostname)" = g1 ]
 	# After a restart there is no request to come back: what was made is shown as it is.
 	crio_kill; crio_start; [ "$(ctr_field "$d" state)" = CONTAINER_CREATED ]
-	rm_pod "$p"; rm -f "$conmon"; cleans
+	rm_pod "$p"; rm -f "$conmon"; clean
 }

@@ -5,14 +5,11 @@ load lib/cri.bash
 
 setup_file() {
 	printf '[crio]\nversion_file_persist = "%s"\n' "$NODE/state/version" >"$NODE/etc/conf.d/10-persist.conf"
-	use_evil_cni; crio_start; pull >/dev/null; pull "$REGISTRY/twolayer:1" >/dev/null; pull "$REGISTRY/pause:1" >/dev/null; export BASE; BASE=$(base)
+	use_evil_cni; crio_start; pull >/dev/null; pull "$REGISTRY/twolayer:1" >/dev/null; pull "$REGISTRY/pause:1" >/dev/null; clean_base '^state/version|boot_id|^run/(exits|attach)'
 }
 teardown_file() { umount /proc/sys/kernel/random/boot_id 2>/dev/null || true; crio_stop; }
 teardown() { evil_cni ok; [ -f "$NODE/crio.pid" ] || crio_start; remove_all_pods; }
 
-base() { node_snapshot | grep -vE '^log/|^state/(clean|version)|^run/(version|crio.sock)|boot_id|^run/(exits|attach)'; }
-clean() { diff <(echo "$BASE") <(base); }
-cleans() { node_wait "${1:-5}" clean || clean; }
 pods_n() { cri ListPodSandbox '{}' | jq '.items // [] | length'; }
 images_n() { cri ListImages '{}' | jq '.images | length'; }
 # What a reboot does to a node: every process, mount and pin of the pods is gone, and so is what is in the run directories.
@@ -39,9 +36,9 @@ wipe_again() { rm -f "$NODE/etc/conf.d/20-wipe.conf"; }
 
 @test "another boot: pods are wiped, their addresses given back, images stay" {
 	local n; fill; n=$(images_n); reboot; crio_start
-	[ "$(pods_n)" = 0 ]; [ "$(images_n)" = "$n" ]; cleans
+	[ "$(pods_n)" = 0 ]; [ "$(images_n)" = "$n" ]; clean
 	[ "$(cat "$NODE/run/version")" = "\"$(crio_cmd version -j | jq -r .version)\"" ]; log_has "Wiping 2 pod sandboxes: the node was rebooted"
-	fill; [ "$(exec_ctr "$c1" hostname)" = b1 ]; rm_pod "$p1"; rm_pod "$p2"; cleans
+	fill; [ "$(exec_ctr "$c1" hostname)" = b1 ]; rm_pod "$p1"; rm_pod "$p2"; clean
 }
 
 @test "another boot without internal_wipe: nothing is claimed to run, whatever the version file says and whoever has the old pids" {
@@ -53,13 +50,13 @@ wipe_again() { rm -f "$NODE/etc/conf.d/20-wipe.conf"; }
 	[ "$(cri ListPodSandbox '{}' | jq '[.items[] | select(.state == "SANDBOX_NOTREADY")] | length')" = 2 ]
 	[ "$(cri ListContainers '{}' | jq '[.containers[] | select(.state == "CONTAINER_EXITED")] | length')" = 3 ]
 	fails FailedPrecondition "" StartContainer "{\"container_id\":\"$c2\"}"; fails FailedPrecondition "" ExecSync "{\"container_id\":\"$c1\",\"cmd\":[\"ls\"]}"
-	stop_ctr "$c1" 5; rm_pod "$p1"; rm_pod "$p2"; kill -0 $q; kill $q; wipe_again; cleans
+	stop_ctr "$c1" 5; rm_pod "$p1"; rm_pod "$p2"; kill -0 $q; kill $q; wipe_again; clean
 }
 
 @test "another boot with the network not up yet: the addresses are given back as soon as it is" {
 	fill; evil_cni del-fail; reboot; crio_start
 	log_has "cannot be removed yet, which is tried again"; [ -z "$(cri ListContainers '{"filter":{"state":{"state":1}}}' | jq -r '.containers[]?.id')" ]
-	evil_cni ok; node_wait 10 sh -c "[ -z \"\$(ls $NODE/ipam/crio-test | grep -vE 'lock|last_reserved')\" ]"; cleans 10; [ "$(pods_n)" = 0 ]
+	evil_cni ok; node_wait 10 sh -c "[ -z \"\$(ls $NODE/ipam/crio-test | grep -vE 'lock|last_reserved')\" ]"; clean 10; [ "$(pods_n)" = 0 ]
 }
 
 @test "another minor version: pods and their images are wiped, other images stay; a patch release wipes nothing" {

@@ -8,7 +8,7 @@ setup_file() {
 	# One test takes a plugin away: not from other suites.
 	export PLUGINS=$NODE/plugins; cp -r "$CRIO_PLUGINS" "$PLUGINS"
 	printf '[crio.plugins]\ndir = "%s"\n' "$PLUGINS" >"$NODE/etc/conf.d/10-plugins.conf"
-	crio_start; export CRIO_PID; pull >/dev/null; pull "$REGISTRY/pause:1" >/dev/null; export BASE; BASE=$(base)
+	crio_start; export CRIO_PID; pull >/dev/null; pull "$REGISTRY/pause:1" >/dev/null; clean_base
 }
 teardown_file() { suite_end; }
 teardown() { evil_cni ok; [ -f "$NODE/crio.pid" ] || up; remove_all_pods; }
@@ -17,10 +17,6 @@ up() { crio_start; }
 down9() { crio_kill; }
 down15() { crio_pid; local p=$CRIO_PID rc=0; crio_stop || rc=$?; [ $rc = 0 ] || [ $rc = 127 ]; not crio_alive "$p"; }
 again() { "$1"; up; }
-base() { node_snapshot | grep -vE '^log/|^state/clean|^run/(version|crio.sock)'; }
-# Trees of removed layers are deleted in the background.
-clean_now() { [ "$BASE" = "$(base)" ]; }
-clean() { node_wait 5 clean_now || diff <(echo "$BASE") <(base); }
 share='.linux.security_context.namespace_options.pid=0'
 full='.labels={a:"1",b:"two"}|.annotations={note:"x y"}|.mounts=[{container_path:"/data",host_path:"/tmp",readonly:true}]|.linux.resources={memory_limit_in_bytes:67108864,cpu_shares:512}'
 

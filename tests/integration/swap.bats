@@ -2,7 +2,7 @@
 # CRI-O is stopped with pods running and ours is started: it adopts them. What ours then writes is what CRI-O looks for.
 load lib/cri.bash
 
-setup_file() { crio_start; export CRIO_PID; pull >/dev/null; pull "$REGISTRY/pause:1" >/dev/null; export BASE; BASE=$(base); }
+setup_file() { crio_start; export CRIO_PID; pull >/dev/null; pull "$REGISTRY/pause:1" >/dev/null; clean_base volatile-containers.json; }
 teardown_file() {
 	# CRI-O's own table, which the fixture makes: it stays, with nothing in it.
 	local t=$NODE/root/overlay-containers/volatile-containers.json rc=0
@@ -11,11 +11,8 @@ teardown_file() {
 }
 teardown() { [ -f "$NODE/crio.pid" ] || crio_start; remove_all_pods; }
 
-base() { node_snapshot | grep -vE '^log/|^state/clean|^run/(version|crio.sock)|volatile-containers.json'; }
 # A pod's own cgroup is the kubelet's with CRI-O; volatile-containers.json is a file that stays.
 takes_cgroups() { find /sys/fs/cgroup -depth -type d -name 'pod_s[0-9]' -exec rmdir {} + 2>/dev/null || true; }
-clean() { diff <(echo "$BASE") <(base); }
-cleans() { node_wait "${1:-5}" clean || clean; }
 share='.linux.security_context.namespace_options.pid=0'
 kept() { echo "$NODE/root/overlay-containers/$1/userdata/$2"; }
 run_dir() { echo "$NODE/run/storage/overlay-containers/$1/userdata/$2"; }
@@ -42,7 +39,7 @@ known() { state_of_all | jq -S 'del(.. | .info?) | del(.. | .resources? | .linux
 	start_ctr "$c2"; [ "$(exec_ctr "$c2" hostname)" = s1 ]
 	stop_ctr "$c1" 10; [ "$(ctr_field "$c1" exit_code)" = 9 ]; [ "$(ctr_field "$c3" exit_code)" = 42 ]; stop_ctr "$c4" 10; [ "$(ctr_field "$c4" exit_code)" = 3 ]
 	rm_ctr "$c3"; run_ctr "$p2" s2 c5 "$share" "$share" >/dev/null
-	rm_pod "$p1"; rm_pod "$p2"; rm_pod "$p3"; takes_cgroups; cleans
+	rm_pod "$p1"; rm_pod "$p2"; rm_pod "$p3"; takes_cgroups; clean
 }
 
 @test "what ends between CRI-O and us has its exit code; a pod that CRI-O was making is taken apart" {
@@ -51,7 +48,7 @@ known() { state_of_all | jq -S 'del(.. | .info?) | del(.. | .resources? | .linux
 	crio_was_here; rm "$(run_dir "$q" state.json)"; sleep 2.5
 	crio_start; [ "$(ctr_field "$c" state)" = CONTAINER_EXITED ]; [ "$(ctr_field "$c" exit_code)" = 17 ]
 	log_has "Take down pod sandbox $q, which was being made"; [ "$(cri ListPodSandbox '{}' | jq '.items | length')" = 1 ]
-	rm_pod "$p"; takes_cgroups; cleans
+	rm_pod "$p"; takes_cgroups; clean
 }
 
 @test "what we write is what CRI-O looks for: state, marks, records and annotations" {
@@ -70,5 +67,5 @@ known() { state_of_all | jq -S 'del(.. | .info?) | del(.. | .resources? | .linux
 	cri StopPodSandbox "{\"pod_sandbox_id\":\"$p\"}"; [ -e "$(run_dir "$p" stopped)" ]; [ -e "$(run_dir "$p" network-stopped)" ]
 	# A pod that CRI-O has stopped meanwhile, in its own way, is stopped for us.
 	crio_kill; rm "$(kept "$p" stopped)" "$(kept "$p" network-stopped)"; crio_start; [ "$(pod_field "$p" state)" = SANDBOX_NOTREADY ]
-	rm_pod "$p"; rm_pod "$q"; takes_cgroups; cleans
+	rm_pod "$p"; rm_pod "$q"; takes_cgroups; clean
 }

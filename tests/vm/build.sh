@@ -3,6 +3,8 @@
 # this file or packages.txt has changed. Needs root. Nothing is installed on this machine; the packages come from where its
 # apt gets them.
 set -euo pipefail
+# What it mounts is nobody else's to see.
+[ "${VM_MOUNTS:-}" = own ] || VM_MOUNTS=own exec unshare --mount --propagation private -- bash "$0" "$@"
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"; out=$(cd "$1" && pwd)
 exec 9>"$out/lock"; flock 9

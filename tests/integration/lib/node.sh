@@ -207,7 +207,7 @@ cri() { "$CRI_CLIENT" -s "$NODE/run/crio.sock" -t "${CRI_TIMEOUT:-60}" "$@"; }
 node_start() { # node_start: everything but crio itself
 	NODE=${NODE:-$(mktemp -d /var/tmp/crio-node.XXXXXX)}
 	node_self >"$NODE/owner"
-	node_prepare_namespaces
+	node_prepare_namespaces; node_mounted >"$NODE/mounts"
 	NODE_IMAGES=${NODE_IMAGES:-$NODE/images}
 	[ -d "$NODE_IMAGES/busybox" ] || "$FIXTURES/images.sh" "$NODE_IMAGES"
 	registry_start
@@ -225,10 +225,16 @@ node_stop() {
 }
 btrfs_cleanup() { local d; find "$1" -inum 256 -type d 2>/dev/null | sort -r | while read -r d; do btrfs subvolume delete "$d" >/dev/null 2>&1 || true; done; }
 
+node_mounted() { awk '{print $5, $9, $10}' /proc/self/mountinfo | grep -v ' proc '; }
+# With those of somebody else on this machine, which were here before us and go from here when he removes their directories.
+node_mounts() {
+	local dir what
+	{ node_mounted; while read -r dir what; do [ -e "$dir" ] || echo "$dir $what"; done <"$NODE/mounts"; } | sort
+}
 # What is there of everything a pod can leave behind. Two of these are compared.
 node_snapshot() {
 	local p records=()
-	echo "# mounts"; awk '{print $5, $9, $10}' /proc/self/mountinfo | grep -v ' proc ' | sort
+	echo "# mounts"; node_mounts
 	echo "# pinned namespaces"; find /var/run/netns /var/run/ipcns /var/run/utsns /var/run/pidns /var/run/userns -mindepth 1 2>/dev/null | sort
 	echo "# links"; ip -o link | sed 's/^[0-9]*: //; s/@.*//; s/:.*//' | grep -v '^crio0$' | sort
 	echo "# addresses"; find "$NODE/ipam" -type f ! -name lock ! -name 'last_reserved_ip*' 2>/dev/null | sort
