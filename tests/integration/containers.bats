@@ -292,11 +292,11 @@ everything() { # everything HANDLER: the main things, on one runtime
 	l='{app:"x",empty:"","io.example/long.key":"ü ∀ \"quoted\" \\ back"}' a='{"example.com/a":"line one\nline two",json:"{\"k\":[1,2]}"}'
 	pod=$(run_pod p1 ".labels=$l|.annotations=$a"); c=$(run_ctr "$pod" p1 c1 ".labels=$l|.annotations=$a")
 	# A pod's come with the one that CRI-O adds, and the kubelet's names of the pod.
-	[ "$(pod_field "$pod" labels | jq -Sc 'with_entries(select(.key | startswith("io.kubernetes.") | not))')" = "$(jq -nSc "$l")" ]
+	[ "$(pod_field "$pod" labels | jq -c 'with_entries(select(.key | startswith("io.kubernetes.") | not))')" = "$(jq -nc "$l")" ]
 	[ "$(pod_field "$pod" labels | jq -r '."io.kubernetes.container.name"')" = POD ]
-	[ "$(pod_field "$pod" annotations | jq -Sc .)" = "$(jq -nSc "$a")" ]
-	[ "$(ctr_field "$c" labels | jq -Sc .)" = "$(jq -nSc "$l")" ]; [ "$(ctr_field "$c" annotations | jq -Sc .)" = "$(jq -nSc "$a")" ]
-	[ "$(cri ListContainers '{}' | jq -Sc '.containers[0].labels')" = "$(jq -nSc "$l")" ]
+	[ "$(pod_field "$pod" annotations | jq -c .)" = "$(jq -nc "$a")" ]
+	[ "$(ctr_field "$c" labels | jq -c .)" = "$(jq -nc "$l")" ]; [ "$(ctr_field "$c" annotations | jq -c .)" = "$(jq -nc "$a")" ]
+	[ "$(cri ListContainers '{}' | jq -c '.containers[0].labels')" = "$(jq -nc "$l")" ]
 	fails InvalidArgument "label key and value greater than maximum size" CreateContainer "{\"pod_sandbox_id\":\"$pod\",\"config\":$(ctr_json x '.labels={big:("x"*4096)}'),\"sandbox_config\":$(pod_json p1)}"
 }
 

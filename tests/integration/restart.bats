@@ -151,10 +151,10 @@ remove_pod() { rm_pod "$K"; }
 
 @test "a pod whose plugin has gone stays listed and can be stopped; removing it names the plugin; put back it works" {
 	p=$(run_pod g1 . runc); c=$(run_ctr "$p" g1 c1); e=$(run_ctr "$p" g1 e1 '.command=["sh","-c","trap \"exit 9\" USR1; while :; do sleep 0.1; done"]')
-	before=$(cri ListContainers '{}' | jq -S '[.containers[]]|sort_by(.id)'); pid=$(ctr_pid "$c")
+	before=$(cri ListContainers '{}' | jq '[.containers[]]|sort_by(.id)'); pid=$(ctr_pid "$c")
 	mv "$PLUGINS/runtime/runc.so" "$NODE/hidden.so"
 	again down9
-	diff <(echo "$before") <(cri ListContainers '{}' | jq -S '[.containers[]]|sort_by(.id)')
+	diff <(echo "$before") <(cri ListContainers '{}' | jq '[.containers[]]|sort_by(.id)')
 	[ "$(ctr_field "$c" state)" = CONTAINER_RUNNING ]; [ "$(ctr_pid "$c")" = "$pid" ]
 	[ "$(pod_field "$p" id)" = "$p" ]
 	fails FailedPrecondition "runc" RemovePodSandbox "{\"pod_sandbox_id\":\"$p\"}"

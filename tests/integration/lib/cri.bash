@@ -60,11 +60,11 @@ rss_mb() { if grep -qE '__(asan|tsan)_init' "$CRIO"; then echo 0; return; fi; cr
 # Everything the CRI tells of every pod and container.
 state_of_all() {
 	local id
-	cri ListPodSandbox '{}' | jq -S '[.items[]?]|sort_by(.id)'
-	cri ListContainers '{}' | jq -S '[.containers[]?]|sort_by(.id)'
+	cri ListPodSandbox '{}' | jq '[.items[]?]|sort_by(.id)'
+	cri ListContainers '{}' | jq '[.containers[]?]|sort_by(.id)'
 	for id in $(cri ListPodSandbox '{}' | jq -r '.items[]?.id' | sort); do
-		cri PodSandboxStatus "{\"pod_sandbox_id\":\"$id\",\"verbose\":true}" | jq -S 'del(.timestamp)'; done
+		cri PodSandboxStatus "{\"pod_sandbox_id\":\"$id\",\"verbose\":true}" | jq 'del(.timestamp)'; done
 	for id in $(cri ListContainers '{}' | jq -r '.containers[]?.id' | sort); do
-		cri ContainerStatus "{\"container_id\":\"$id\",\"verbose\":true}" | jq -S .; done
+		cri ContainerStatus "{\"container_id\":\"$id\",\"verbose\":true}" | jq .; done
 }
 ctr_pid() { cri ContainerStatus "{\"container_id\":\"$1\",\"verbose\":true}" | jq -r '.info.info|fromjson|.pid'; }
