@@ -10,7 +10,7 @@ tmp=$(mktemp -d "${TMPDIR:-/tmp}/crio-vm.XXXXXX"); trap 'rm -rf "$tmp"' EXIT
 TMPDIR=$tmp nice -n "${NICE:-5}" timeout -k 5 "${TIMEOUT:-600}" qemu-system-x86_64 -M pc,usb=off -accel tcg,tb-size=512 -cpu max,la57=off \
 	-smp 1 -m "${MEMORY:-2048}" -nodefaults -no-user-config -display none -serial "file:$share/console" -no-reboot -rtc base=utc \
 	-kernel "$image/vmlinuz" -initrd "$image/initrd" \
-	-append "console=ttyS0 root=/dev/vda mitigations=off nopti nokaslr random.trust_cpu=on tsc=reliable quiet loglevel=3 panic=-1 audit=0 psi=1 apparmor=1 security=apparmor systemd.unified_cgroup_hierarchy=1 ${APPEND:-}" \
+	-append "console=ttyS0 root=/dev/vda mitigations=off nopti nokaslr random.trust_cpu=on clocksource=acpi_pm quiet loglevel=3 panic=-1 audit=0 psi=1 apparmor=1 security=apparmor systemd.unified_cgroup_hierarchy=1 ${APPEND:-}" \
 	-drive "file=$image/root.img,if=none,id=d,format=raw,cache=unsafe,aio=threads,discard=unmap,snapshot=on" -device virtio-blk-pci,drive=d \
 	-device virtio-rng-pci -fsdev "local,id=s,path=$share,security_model=none,multidevs=remap" -device virtio-9p-pci,fsdev=s,mount_tag=share \
 	-nic none </dev/null
