@@ -93,11 +93,11 @@ exits_meanwhile() {
 	remove_all_pods; clean
 }
 
-# at_any_moment MAXIMUM_MS BEFORE DURING AFTER: twenty times (or 30 s): BEFORE, then DURING is cut off by kill -9 (or $DOWN) within the time; after
+# at_any_moment MAXIMUM_MS BEFORE DURING AFTER: twelve times (or 30 s): BEFORE, then DURING is cut off by kill -9 (or $DOWN) within the time; after
 # the start there is all of it or nothing; AFTER asks again and must work.
 at_any_moment() {
 	local i end=$((SECONDS + 30)) bg
-	for i in $(seq 20); do
+	for i in $(seq 12); do
 		[ $SECONDS -lt $end ] || break
 		$2
 		$3 >/dev/null 2>&1 & bg=$!

@@ -7,7 +7,7 @@ set -u
 image=$(cd "$1" && pwd) share=$(cd "$2" && pwd)
 rm -f "$share"/{status,log,console}
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/crio-vm.XXXXXX"); trap 'rm -rf "$tmp"' EXIT
-TMPDIR=$tmp nice -n "${NICE:-5}" timeout -k 5 "${TIMEOUT:-600}" qemu-system-x86_64 -M pc,usb=off -accel tcg,tb-size=512 -cpu max,la57=off \
+TMPDIR=$tmp nice -n "${NICE:-0}" timeout -k 5 "${TIMEOUT:-600}" qemu-system-x86_64 -M pc,usb=off -accel tcg,tb-size=512 -cpu max,la57=off \
 	-smp 1 -m "${MEMORY:-2048}" -nodefaults -no-user-config -display none -serial "file:$share/console" -no-reboot -rtc base=utc \
 	-kernel "$image/vmlinuz" -initrd "$image/initrd" \
 	-append "console=ttyS0 root=/dev/vda mitigations=off nopti nokaslr random.trust_cpu=on clocksource=acpi_pm quiet loglevel=3 panic=-1 audit=0 psi=1 apparmor=1 security=apparmor systemd.unified_cgroup_hierarchy=1 ${APPEND:-}" \
