@@ -485,6 +485,10 @@ static int path_list(struct spec_build *b, const char *key, const struct strv *r
 	return arr ? 0 : err_nomem(err);
 }
 
+/*
+ * Containers need their profile. The pod's process, which only waits, takes the node's too when it is there: without it the pod
+ * runs all the same, as it does with CRI-O, which gives it none.
+ */
 static int set_apparmor(struct spec_build *b, const struct security_profile *p, crio_err *err)
 {
 	const char *name = b->a->conf->runtime.apparmor_profile;
@@ -507,8 +511,13 @@ static int set_apparmor(struct spec_build *b, const struct security_profile *p, 
 	if (!*name || !str_is_printable(name))
 		return err_set(err, CRIO_E_INVALID, "apparmor profile name is empty or has control bytes");
 	r = apparmor_need(name, err);
-	if (r < 0)
-		return r;
+	if (r < 0) {
+		if (b->a->container || (p->set && p->type == PROFILE_LOCALHOST))
+			return r;
+		log_warn("The process of pod %s is not confined: %s", b->a->pod_id, err_text(err));
+		err_clear(err);
+		return 0;
+	}
 	return !o || json_set_str(o, "apparmorProfile", name) < 0 ? err_nomem(err) : 0;
 }
 

@@ -90,7 +90,8 @@ cgroupfs() {
 }
 
 # What a container reads and may write, by its profile.
-profile_of() { cat "/proc/$(ctr_pid "$1")/attr/current"; }
+profile_of_pid() { cat "/proc/$1/attr/current"; }
+profile_of() { profile_of_pid "$(ctr_pid "$1")"; }
 confine() { run_ctr "$(cat /tmp/crun.pod)" crun "$1" ".linux.security_context.apparmor={profile_type:$2,localhost_ref:\"${3:-}\"}|${4:-.}"; }
 apparmor_default() {
 	local c; grep -q '^crio-default (enforce)$' /sys/kernel/security/apparmor/profiles
@@ -120,6 +121,16 @@ apparmor_again() { # who takes unknown profiles away takes ours: the next contai
 	if grep -q '^crio-default ' /sys/kernel/security/apparmor/profiles; then return 1; fi
 	c=$(confine again 0); is "$(profile_of "$c")" "crio-default (enforce)"; rm_ctr "$c"
 }
+apparmor_gone() { # the node's own is taken away: a pod runs all the same, a container does not
+	local p c; echo 'profile vm-gone flags=(attach_disconnected,mediate_deleted) { file, network, capability, signal, umount, }' | apparmor_parser -Kr
+	printf '[crio.runtime]\napparmor_profile = "vm-gone"\n' | configure; systemctl restart crio; ready
+	p=$(run_pod gone1); is "$(profile_of_pid "$(pod_pid "$p")")" "vm-gone (enforce)"; rm_pod "$p"
+	printf vm-gone >/sys/kernel/security/apparmor/.remove
+	p=$(run_pod gone2); is "$(profile_of_pid "$(pod_pid "$p")")" unconfined
+	if c=$(run_ctr "$p" gone2 gone 2>&1); then return 1; fi
+	[[ $c == *"code = InvalidArgument"*"vm-gone"*"not loaded"* ]] || { echo "$c"; return 1; }
+	rm_pod "$p"; configure </dev/null; systemctl restart crio; ready
+}
 
 # critest's specs that critest.focus names: what only this node has, AppArmor for one.
 conforms() {
@@ -146,6 +157,7 @@ t "systemd restarts a daemon that is killed, containers go on" survives kill_dae
 t "containers survive systemctl restart" survives systemctl restart crio
 t "systemd's watchdog ends a daemon that hangs, containers go on" watchdog
 t "AppArmor: crio-default comes back when it was taken away" apparmor_again
+t "AppArmor: without the node's own profile a pod runs and a container does not" apparmor_gone
 for h in crun runc; do t "$h: stop gives the exit code, and all goes" stops $h; done
 t "no scope, group, mount or monitor is left" nothing_left
 t "cgroupfs manager on version 2" cgroupfs

@@ -3,6 +3,7 @@
 
 #include <sys/mount.h>
 
+#include "core/lifecycle/apparmor.h"
 #include "core/lifecycle/caps.h"
 #include "core/lifecycle/cgroup.h"
 #include "core/lifecycle/clamp.h"
@@ -642,6 +643,49 @@ static void labels(void **state)
 	assert_string_equal(str_at(f, "linux.mountLabel"), f->a.mount_label);
 }
 
+static void write_profiles(struct fixture *f, const char *text)
+{
+	char path[sizeof(f->dir) + 16];
+
+	(void)snprintf(path, sizeof(path), "%s/profiles", f->dir);
+	assert_int_equal(fs_write_path(path, text, strlen(text), 0644, FS_RUN, NULL), 0);
+}
+
+/* A container needs its profile, a pod only one that it asks for by name. */
+static void confined(void **state)
+{
+	struct fixture *f = *state;
+	crio_err err = ERR_INIT;
+
+	apparmor_set_root_for_test(f->dir);
+	assert_int_equal(config_set_str(&f->conf->runtime.apparmor_profile, "node-own"), 0);
+	for (int there = 0; there < 2; there++) {
+		write_profiles(f, there ? "node-own (enforce)\n" : "other (enforce)\n");
+		f->a.container = &f->c;
+		f->a.spoofed = false;
+		if (there) {
+			make_spec(f);
+			assert_string_equal(str_at(f, "process.apparmorProfile"), "node-own");
+		} else {
+			refuse_spec(f, CRIO_E_INVALID, "'node-own' is not loaded");
+		}
+		f->a.container = NULL;
+		f->a.spoofed = true;
+		fixture_clear(f);
+		if (spec_pod(&f->a, &f->spec, &f->info, &err) < 0)
+			fail_msg("%s", err_text(&err));
+		assert_string_equal(str_at(f, "process.apparmorProfile"), there ? "node-own" : "(absent)");
+	}
+	f->pod.sec.apparmor.set = true;
+	f->pod.sec.apparmor.type = PROFILE_LOCALHOST;
+	assert_int_equal(config_set_str(&f->pod.sec.apparmor.localhost_ref, "localhost/gone"), 0);
+	fixture_clear(f);
+	assert_int_equal(spec_pod(&f->a, &f->spec, &f->info, &err), CRIO_E_INVALID);
+	assert_non_null(strstr(err_text(&err), "'gone' is not loaded"));
+	err_clear(&err);
+	apparmor_set_root_for_test(NULL);
+}
+
 static void limits(void **state)
 {
 	struct fixture *f = *state;
@@ -792,7 +836,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    T(arguments),	T(environment),		T(gomaxprocs), T(exec_affinity), T(users),	  T(capabilities),
 	    T(baseline_mounts), T(requested_mounts),	T(sharing),    T(hostile_root),	  T(control_bytes), T(image_volumes),
-	    T(namespaces),	T(resources),		T(workloads),  T(security), T(labels), T(limits),
+	    T(namespaces),	T(resources),		T(workloads),  T(security), T(labels), T(confined), T(limits),
 	    T(devices),		T(written_annotations), T(pods),       T(systemd_inside),
 	};
 
