@@ -53,14 +53,14 @@ survives() {
 
 # exits_meanwhile HANDLER
 exits_meanwhile() {
-	local p c o k l from to at n; rm -rf "$NODE/log/p1"
+	local p c o k l from to at n go wait; rm -rf "$NODE/log/p1"; go=$(mktemp -d "$NODE/go.XXXXXX"); wait='until [ -e /go/now ]; do sleep 0.1; done'
 	p=$(run_pod p1 . "$1")
-	c=$(run_ctr "$p" p1 c '.command=["sh","-c","sleep 3; exit 7"]')
-	o=$(run_ctr "$p" p1 o '.command=["sh","-c","sleep 3; x=; while :; do x=$x$(head -c 1000000 /dev/urandom | base64); done"]|.linux.resources={memory_limit_in_bytes:16777216}')
+	c=$(run_ctr "$p" p1 c '.command=["sh","-c","'"$wait"'; exit 7"]|.mounts=[{host_path:"'"$go"'",container_path:"/go"}]')
+	o=$(run_ctr "$p" p1 o '.command=["sh","-c","'"$wait"'; x=; while :; do x=$x$(head -c 1000000 /dev/urandom | base64); done"]|.mounts=[{host_path:"'"$go"'",container_path:"/go"}]|.linux.resources={memory_limit_in_bytes:16777216}')
 	k=$(run_ctr "$p" p1 k); kp=$(ctr_pid "$k")
 	l=$(run_ctr "$p" p1 l '.command=["sh","-c","trap \"exit 0\" TERM; i=0; while :; do i=$((i+1)); echo line $i; sleep 0.1; done"]')
 	node_wait 5 grep -q 'line 2' "$NODE/log/p1/l.log"
-	down9; n=$(wc -l <"$NODE/log/p1/l.log"); from=$(date +%s%N); kill -KILL "$kp"
+	down9; n=$(wc -l <"$NODE/log/p1/l.log"); from=$(date +%s%N); kill -KILL "$kp"; touch "$go/now"
 	node_wait 10 test -f "$NODE/run/exits/$c"; node_wait 10 test -f "$NODE/run/exits/$o"; to=$(date +%s%N); sleep 0.5
 	up
 	[ "$(ctr_field "$c" state)" = CONTAINER_EXITED ]; [ "$(ctr_field "$c" exit_code)" = 7 ]; [ "$(ctr_field "$c" reason)" = Error ]
