@@ -122,11 +122,12 @@ apparmor_again() { # who takes unknown profiles away takes ours: the next contai
 	c=$(confine again 0); is "$(profile_of "$c")" "crio-default (enforce)"; rm_ctr "$c"
 }
 apparmor_gone() { # the node's own is taken away: a pod runs all the same, a container does not
-	local p c; echo 'profile vm-gone flags=(attach_disconnected,mediate_deleted) { file, network, capability, signal, umount, }' | apparmor_parser -Kr
+	local p c own='.linux.security_context.namespace_options.pid=0'
+	echo 'profile vm-gone flags=(attach_disconnected,mediate_deleted) { file, network, capability, signal, umount, }' | apparmor_parser -Kr
 	printf '[crio.runtime]\napparmor_profile = "vm-gone"\n' | configure; systemctl restart crio; ready
-	p=$(run_pod gone1); is "$(profile_of_pid "$(pod_pid "$p")")" "vm-gone (enforce)"; rm_pod "$p"
+	p=$(run_pod gone1 "$own"); is "$(profile_of_pid "$(pod_pid "$p")")" "vm-gone (enforce)"; rm_pod "$p"
 	printf vm-gone >/sys/kernel/security/apparmor/.remove
-	p=$(run_pod gone2); is "$(profile_of_pid "$(pod_pid "$p")")" unconfined
+	p=$(run_pod gone2 "$own"); is "$(profile_of_pid "$(pod_pid "$p")")" unconfined
 	if c=$(run_ctr "$p" gone2 gone 2>&1); then return 1; fi
 	[[ $c == *"code = InvalidArgument"*"vm-gone"*"not loaded"* ]] || { echo "$c"; return 1; }
 	rm_pod "$p"; configure </dev/null; systemctl restart crio; ready
