@@ -29,6 +29,11 @@ int extract_new(int root, enum crio_whiteout style, uint64_t max_entries, struct
 	return 0;
 }
 
+void extract_literally(struct extract *x)
+{
+	x->literal = true;
+}
+
 void extract_free(struct extract *x)
 {
 	if (!x)
@@ -345,7 +350,7 @@ int extract_begin(struct extract *x, const struct tar_entry *e, struct extract_s
 		step.listed = first > 0;
 		r = first < 0 ? err_nomem(err) : make_root(x, e, err);
 	} else {
-		r = whiteout_apply(x, e, &step, err);
+		r = x->literal ? 0 : whiteout_apply(x, e, &step, err);
 		if (!r)
 			r = begin_entry(x, e, &step, err);
 	}

@@ -28,6 +28,8 @@ struct extract_totals {
 
 /* root stays the caller's. max_entries bounds directories made for names that came without them. */
 int extract_new(int root, enum crio_whiteout style, uint64_t max_entries, struct extract **ret, crio_err *err);
+/* From here on names of whiteouts are names like others. */
+void extract_literally(struct extract *x);
 void extract_free(struct extract *x); /* NULL is fine */
 int extract_begin(struct extract *x, const struct tar_entry *e, struct extract_step *ret, crio_err *err);
 /* Content at an offset of the open file. */

@@ -21,6 +21,7 @@ enum {
 struct extract {
 	int root;
 	enum crio_whiteout style;
+	bool literal;
 	uint64_t max_made, made;
 	struct seen seen;
 	char dir[NAME_CAP]; /* the cached directory */

@@ -134,6 +134,8 @@ static int start(struct unpack *u, crio_err *err)
 		r = tarsplit_new(o->tar_split_fd, &u->split, err);
 	if (!r && o->dirfd >= 0)
 		r = extract_new(o->dirfd, o->whiteout, u->lim.max_entries, &u->extract, err);
+	if (!r && u->extract && o->literal)
+		extract_literally(u->extract);
 	seen_init(&u->uids);
 	seen_init(&u->gids);
 	return r;
@@ -237,6 +239,8 @@ static int do_entry(struct unpack *u, const struct tar_entry *e, crio_err *err)
 	int r = note_owner(u, e, err);
 
 	u->entries++;
+	if (!r && u->opts->check)
+		r = u->opts->check(e, err);
 	if (!r && u->extract)
 		r = extract_begin(u->extract, e, &step, err);
 	return r ? r : copy_content(u, e, &step, err);

@@ -31,6 +31,7 @@ struct unpack_limits {
 	uint32_t zstd_window_log;  /* DECOMPRESS_WINDOW_LOG */
 };
 
+struct tar_entry;
 struct unpack_opts {
 	struct source src;
 	const char *media_type;    /* NULL or "": by magic alone */
@@ -41,6 +42,8 @@ struct unpack_opts {
 	int dirfd;                 /* root of the tree; the caller's. -1: check and digest only, write nothing */
 	enum crio_whiteout whiteout;
 	int tar_split_fd;          /* gzip of JSON lines written here (<id>.tar-split.gz); -1: none. Caller's, not synced */
+	bool literal;              /* names of whiteouts are names like others */
+	int (*check)(const struct tar_entry *e, crio_err *err); /* refuses entries by a negative code; NULL: none */
 	struct unpack_limits limits;
 };
 
