@@ -6,7 +6,7 @@
 #   ABI will do. Without the last action a failure ends configure. Sets and substitutes
 #     CRIO_PLUGIN_CFLAGS   -I of <crio/...>
 #     CRIO_PLUGINDIR       where crio looks for plugins: <dir>/<kind>/<name>.so
-#     CRIO_ABI             "0.2"
+#     CRIO_ABI             "0.3"
 #
 # CRIO_PLUGIN_MODULE(KIND, NAME)
 #   A module of that kind: runtime, storage, network or hook. After CRIO_CHECK_SDK. Substitutes

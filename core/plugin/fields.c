@@ -77,7 +77,9 @@ const struct field fields_runtime_reconnect_args[] = { S(runtime_reconnect_args,
 	T(runtime_reconnect_args, attach_dir), S(runtime_reconnect_args, monitor_pid), S(runtime_reconnect_args, reserved),
 	S(runtime_reconnect_args, monitor_start_time), END };
 const struct field fields_runtime_checkpoint_args[] = { S(runtime_checkpoint_args, size), S(runtime_checkpoint_args, leave_running),
-	T(runtime_checkpoint_args, id), T(runtime_checkpoint_args, image_dir), T(runtime_checkpoint_args, work_dir), END };
+	T(runtime_checkpoint_args, id), T(runtime_checkpoint_args, image_dir), T(runtime_checkpoint_args, work_dir),
+	R(runtime_checkpoint_args, create, runtime_create_args), T(runtime_checkpoint_args, process_label),
+	T(runtime_checkpoint_args, mount_label), END };
 
 const struct field fields_storage_open_args[] = { S(storage_open_args, size), S(storage_open_args, read_only),
 	T(storage_open_args, root), T(storage_open_args, runroot), END };

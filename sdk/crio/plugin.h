@@ -29,7 +29,7 @@ extern "C" {
 /* Same major: any minor loads. While major is 0 the ABI may still change between releases, each with a new major 0
  * minor that the loader requires to be equal; see doc/design/plugin-abi.md. */
 #define CRIO_ABI_MAJOR 0u
-#define CRIO_ABI_MINOR 2u
+#define CRIO_ABI_MINOR 3u
 
 enum crio_kind {
 	CRIO_KIND_RUNTIME = 1,

@@ -235,12 +235,22 @@ struct crio_runtime_reconnect_args {
 	uint64_t monitor_start_time;
 };
 
+struct crio_runtime_create_row {
+	const struct crio_runtime_create_args *v;
+	size_t n;
+	size_t stride;
+};
 struct crio_runtime_checkpoint_args {
 	uint32_t size;
-	int32_t leave_running;
+	int32_t leave_running;        /* checkpoint */
 	const char *id;
-	const char *image_dir;
-	const char *work_dir;
+	const char *image_dir;        /* exists; checkpoint fills it, restore reads it. Its content may be anybody's */
+	const char *work_dir;         /* exists; for logs and the like of whatever does the work: dump.log, stats-dump, restore.log. restore: config.json's
+	                                 annotation org.criu.config names criu.conf in it, which the plugin may write */
+	/* restore: */
+	struct crio_runtime_create_row create; /* one: what create() would be told */
+	const char *process_label;    /* SELinux; NULL or "" none */
+	const char *mount_label;
 };
 
 /* Lock class M: main, C: control. `?` optional: NULL means UNSUPPORTED unless said otherwise. */
@@ -294,7 +304,9 @@ struct crio_runtime_ops {
 	int (*port_forward)(void *self, crio_call *call, const struct crio_runtime_port_forward_args *args, struct crio_runtime_fd_out *out, crio_err *err);
 	/* C ?  UNAVAILABLE when the container's monitor has died. */
 	int (*probe_monitor)(void *self, crio_call *call, const struct crio_runtime_id_args *args, struct crio_runtime_no_out *out, crio_err *err);
-	/* M ?  */
+	/* M ?  checkpoint: writes down a running container, which may be paused and with leave_running is afterwards what it was
+	 *      before, also on failure. restore: in place of create() and start(); on failure nothing of it is left. Both UNSUPPORTED
+	 *      when the runtime behind the plugin cannot. */
 	int (*checkpoint)(void *self, crio_call *call, const struct crio_runtime_checkpoint_args *args, struct crio_runtime_no_out *out, crio_err *err);
 	int (*restore)(void *self, crio_call *call, const struct crio_runtime_checkpoint_args *args, struct crio_runtime_create_out *out, crio_err *err);
 };

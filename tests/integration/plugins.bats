@@ -32,7 +32,7 @@ since() { tail -n "+$((MARK + 1))" "$NODE/crio.log" | grep -qF -- "$1"; }
 	for f in include/crio/{types,plugin,runtime,storage,network,hook}.h lib/pkgconfig/crio-plugin.pc share/aclocal/crio-plugin.m4; do
 		[ -f "$STAGE/usr/$f" ]
 	done
-	[ "$(pkg-config --variable=abi_major crio-plugin).$(pkg-config --variable=abi_minor crio-plugin)" = 0.2 ]
+	[ "$(pkg-config --variable=abi_major crio-plugin).$(pkg-config --variable=abi_minor crio-plugin)" = 0.3 ]
 	build_veth "$NODE/veth"
 	# The headers that were used are the installed ones, and the file exports its entry and nothing else.
 	cc -M -std=gnu11 $(pkg-config --cflags crio-plugin) "$NODE/veth/veth.c" | tr ' ' '\n' | grep crio/plugin.h | grep -q "^$STAGE/"
@@ -49,8 +49,8 @@ since() { tail -n "+$((MARK + 1))" "$NODE/crio.log" | grep -qF -- "$1"; }
 	grep -q '^CRIO_MODULE_DIR = /usr/lib/crio/plugins/network$' config.mk
 	make -s; [ -f veth.so ]
 	# Another ABI, and no SDK at all, are told.
-	sed -i 's/CRIO_CHECK_SDK(\[0.2\])/CRIO_CHECK_SDK([0.3])/' configure.ac; autoconf -f # its cache tells time in seconds
-	run ./configure -q; [ "$status" != 0 ]; [[ $output == *"the SDK has ABI 0.2, 0.3 is needed"* ]]
+	sed -i 's/CRIO_CHECK_SDK(\[0.3\])/CRIO_CHECK_SDK([0.4])/' configure.ac; autoconf -f # its cache tells time in seconds
+	run ./configure -q; [ "$status" != 0 ]; [[ $output == *"the SDK has ABI 0.3, 0.4 is needed"* ]]
 	run env PKG_CONFIG_LIBDIR=/nonexistent ./configure -q; [ "$status" != 0 ]; [[ $output == *"pkg-config does not know crio-plugin"* ]]
 }
 
@@ -228,7 +228,7 @@ bad() {
 	grep -q 'threads: *per object' "$NODE/veth.txt"
 	grep -q 'operations: *setup teardown check status gc$' "$NODE/veth.txt"
 	grep -q 'subnet (string, default 10.86.0.0/24)' "$NODE/veth.txt"
-	[ "$(crio_cmd plugins describe --json network/veth | jq -c '.[0]|[.abi,.threads,(.options|map(.name))]')" = '["0.2","per object",["subnet","mtu","ip_path"]]' ]
+	[ "$(crio_cmd plugins describe --json network/veth | jq -c '.[0]|[.abi,.threads,(.options|map(.name))]')" = '["0.3","per object",["subnet","mtu","ip_path"]]' ]
 	run crio_cmd plugins describe nosuch; [ "$status" != 0 ]; [[ $output == *"there is no plugin 'nosuch'"* ]]
 	run crio_cmd plugins describe; [ "$status" != 0 ]
 	run crio_cmd plugins frobnicate; [ "$status" != 0 ]

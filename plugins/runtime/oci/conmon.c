@@ -22,6 +22,7 @@ struct creation {
 	struct oci *o;
 	struct ctr *c;
 	const struct crio_runtime_create_args *args;
+	const struct crio_runtime_checkpoint_args *restore; /* NULL: to be created */
 	int sync;  /* reading end */
 	int start; /* writing end */
 	int said;  /* memfd: what conmon said before it had somewhere to log to */
@@ -109,6 +110,13 @@ static void conmon_argv(struct creation *k, struct list *l)
 			list_add(l, "--leave-stdin-open");
 		list_add(l, "-i");
 	}
+	if (!k->restore)
+		return;
+	list_add(l, "--restore"), list_add(l, k->restore->image_dir);
+	if (*str0(k->restore->process_label))
+		list_add(l, "--runtime-opt"), list_addf(l, "--lsm-profile=selinux:%s", k->restore->process_label);
+	if (*str0(k->restore->mount_label))
+		list_add(l, "--runtime-opt"), list_addf(l, "--lsm-mount-context=%s", k->restore->mount_label);
 }
 
 static void conmon_env(struct creation *k, struct list *l)
@@ -283,7 +291,7 @@ static int parse_report(struct creation *k, char *line, crio_err *err)
 		auto_free char *more = spill_message(&k->spill, message);
 		const char *text = more ? more : str0(message);
 
-		return o->host->fail(err, CRIO_E_INTERNAL, "container create failed: %.*s", MESSAGE_MAX,
+		return o->host->fail(err, CRIO_E_INTERNAL, "container %s failed: %.*s", k->restore ? "restore" : "create", MESSAGE_MAX,
 				     *text ? text : "the runtime gave no reason");
 	}
 	if (k->spill.taken)
@@ -449,14 +457,13 @@ static int create(struct creation *k, crio_call *call, const char *monitor_cgrou
 	return r < 0 ? r : 0;
 }
 
-int conmon_create(void *self, crio_call *call, const struct crio_runtime_create_args *args,
-		  struct crio_runtime_create_out *out, crio_err *err)
+static int make(struct oci *o, crio_call *call, const struct crio_runtime_create_args *args,
+		const struct crio_runtime_checkpoint_args *restore, struct crio_runtime_create_out *out, crio_err *err)
 {
-	struct oci *o = self;
 	const char *monitor_cgroup =
 	    *str0(args->monitor_cgroup) ? args->monitor_cgroup : str0(o->host->opt_str(o->in, "monitor_cgroup"));
 	auto_ctr struct ctr *c = NULL;
-	struct creation k = {.o = o, .args = args, .sync = -1, .start = -1, .said = -1, .pidfd = -1, .spill = SPILL_INIT};
+	struct creation k = {.o = o, .args = args, .restore = restore, .sync = -1, .start = -1, .said = -1, .pidfd = -1, .spill = SPILL_INIT};
 	int64_t limit =
 	    args->timeout_ns > 0 ? args->timeout_ns : o->host->opt_int(o->in, "create_timeout") * NSEC_PER_MSEC;
 	int r = check_args(o, args, monitor_cgroup, err);
@@ -485,7 +492,7 @@ int conmon_create(void *self, crio_call *call, const struct crio_runtime_create_
 		ctr_drop(c);
 		undo(&k, call);
 		(void)o->host->state_del(o->in, call, c->id, NULL);
-		r = o->host->wrap(err, "create container '%s' with %s", args->id, o->path);
+		r = o->host->wrap(err, "%s container '%s' with %s", restore ? "restore" : "create", args->id, o->path);
 	} else {
 		(void)watch_look(c, true);
 		out->pid = c->pid;
@@ -499,4 +506,16 @@ int conmon_create(void *self, crio_call *call, const struct crio_runtime_create_
 	close_fd(k.pidfd);
 	spill_release(&k.spill);
 	return r;
+}
+
+int conmon_create(void *self, crio_call *call, const struct crio_runtime_create_args *args,
+		  struct crio_runtime_create_out *out, crio_err *err)
+{
+	return make(self, call, args, NULL, out, err);
+}
+
+int conmon_restore(struct oci *o, crio_call *call, const struct crio_runtime_checkpoint_args *args,
+		   struct crio_runtime_create_out *out, crio_err *err)
+{
+	return make(o, call, args->create.v, args, out, err);
 }

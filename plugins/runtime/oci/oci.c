@@ -508,6 +508,8 @@ const struct crio_runtime_ops oci_ops = {
     .resume = op_resume,
     .features = op_features,
     .probe_monitor = op_probe_monitor,
+    .checkpoint = op_checkpoint,
+    .restore = op_restore,
 };
 
 /* ---- the instance */

@@ -157,6 +157,9 @@ void run_forget(struct oci *o, const char *id);
 /* conmon.c */
 int conmon_create(void *self, crio_call *call, const struct crio_runtime_create_args *args,
 		  struct crio_runtime_create_out *out, crio_err *err);
+/* The same for one that criu restores; it runs then. */
+int conmon_restore(struct oci *o, crio_call *call, const struct crio_runtime_checkpoint_args *args,
+		   struct crio_runtime_create_out *out, crio_err *err);
 /* Ends what is left of the monitor and removes its traces: cgroup, sockets, exit file. */
 void conmon_remove(struct ctr *c);
 /* For a container known only by its record: ends the conmon, runtime and processes of a creation that was cut short by the
@@ -179,6 +182,12 @@ int exec_kill(void *self, crio_call *call, const struct crio_runtime_exec_ref *a
 int exec_resize(void *self, crio_call *call, const struct crio_runtime_exec_ref *args, struct crio_runtime_no_out *out,
 		crio_err *err);
 void exec_close_all(struct oci *o);
+
+/* checkpoint.c */
+int op_checkpoint(void *self, crio_call *call, const struct crio_runtime_checkpoint_args *args,
+		  struct crio_runtime_no_out *out, crio_err *err);
+int op_restore(void *self, crio_call *call, const struct crio_runtime_checkpoint_args *args,
+	       struct crio_runtime_create_out *out, crio_err *err);
 
 /* attach.c */
 int attach(void *self, crio_call *call, const struct crio_runtime_id_args *args, struct crio_runtime_fd_out *out,

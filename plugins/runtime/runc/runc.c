@@ -11,7 +11,7 @@ static int runc_open(const struct crio_host *host, crio_instance *in, crio_call 
 
 static const struct crio_plugin plugin = {
     CRIO_PLUGIN_HEAD(CRIO_KIND_RUNTIME, CRIO_THREADS_PARALLEL, oci_ops),
-    .caps = CRIO_RUNTIME_CAP_EXEC_TTY | CRIO_RUNTIME_CAP_ATTACH | CRIO_RUNTIME_CAP_UPDATE | CRIO_RUNTIME_CAP_PAUSE |
+    .caps = CRIO_RUNTIME_CAP_EXEC_TTY | CRIO_RUNTIME_CAP_ATTACH | CRIO_RUNTIME_CAP_UPDATE | CRIO_RUNTIME_CAP_PAUSE | CRIO_RUNTIME_CAP_CHECKPOINT |
 	    CRIO_RUNTIME_CAP_HOST_NETNS,
     .name = "runc",
     .version = VERSION,
