@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "core/lifecycle/cgroup.h"
+#include "core/lifecycle/checkpoint.h"
 #include "core/lifecycle/features.h"
 #include "core/lifecycle/hooks.h"
 #include "core/lifecycle/inner.h"
@@ -26,7 +27,7 @@ int container_mount(struct container *c, crio_call *call, crio_err *err)
 
 /* ---- the runtime's create ---- */
 
-static void fill_create(struct container *c, struct crio_runtime_create_args *a)
+void container_fill_create(const struct container *c, struct crio_runtime_create_args *a)
 {
 	const struct lifecycle *lc = c->lc;
 	const struct conf_runtime *h = conf_runtime(lc->conf, c->pod->handler);
@@ -57,10 +58,23 @@ static void fill_create(struct container *c, struct crio_runtime_create_args *a)
 	a->monitor_cgroup = h->monitor_cgroup;
 }
 
+void container_created(struct container *c, const struct crio_runtime_create_out *o)
+{
+	cleanup_unlock pthread_mutex_t *l = lock(&c->lock);
+	c->made = true;
+	/* An exit may have been reported already. */
+	if (c->state == CONTAINER_EXITED)
+		return;
+	c->pid = o->pid;
+	c->start_time = o->start_time;
+	c->monitor_pid = o->monitor_pid;
+	c->monitor_start_time = o->monitor_start_time;
+}
+
 static int runtime_create(struct container *c, crio_call *call, crio_err *err)
 {
 	struct crio_runtime_create_args a;
-	fill_create(c, &a);
+	container_fill_create(c, &a);
 	if (plugin_inst_caps(c->pod->runtime) & CRIO_RUNTIME_CAP_ROOTFS_ROWS) {
 		int r = store_mount_rows(c->pod->store, call, c->id, false, &a.rootfs, err);
 		if (r < 0)
@@ -68,18 +82,9 @@ static int runtime_create(struct container *c, crio_call *call, crio_err *err)
 	}
 	struct crio_runtime_create_out o = { .size = sizeof(o) };
 	int r = plugin_runtime_create(c->pod->runtime, call, &a, &o, err);
-	if (r < 0)
-		return r;
-	cleanup_unlock pthread_mutex_t *l = lock(&c->lock);
-	c->made = true;
-	/* An exit may have been reported already. */
-	if (c->state == CONTAINER_EXITED)
-		return 0;
-	c->pid = o.pid;
-	c->start_time = o.start_time;
-	c->monitor_pid = o.monitor_pid;
-	c->monitor_start_time = o.monitor_start_time;
-	return 0;
+	if (r == 0)
+		container_created(c, &o);
+	return r;
 }
 
 /* ---- the spec ---- */
@@ -195,6 +200,8 @@ int container_make_runtime(struct container *c, crio_call *call, const struct im
 		names_stage(c->lc->names, c->name, "container spec configuration");
 		if (r == 0)
 			r = make_spec(c, call, im, &spec, err);
+		if (r == 0 && c->restore)
+			r = checkpoint_annotate(c, spec, err);
 		if (r == 0)
 			r = note_stop_signal(c, err);
 		if (r == 0)
@@ -207,7 +214,7 @@ int container_make_runtime(struct container *c, crio_call *call, const struct im
 			names_stage(c->lc->names, c->name, "container runtime creation");
 		}
 	}
-	if (r == 0)
+	if (r == 0 && !c->restore) /* nobody else has it yet */
 		r = runtime_create(c, call, err);
 	/* The runtime opened the namespace by the process's number: it must have been that process's until now. */
 	if (r == 0 && c->joined_pid > 0 && process_start_time(c->joined_pid) != c->joined_start)
@@ -305,7 +312,8 @@ static int make_log_path(struct container *c, crio_err *err)
 	return r < 0 ? r : FAILPOINT("container.log_dir", err);
 }
 
-static int container_make(struct container *c, crio_call *call, crio_err *err)
+/* k: the checkpoint that it begins with; NULL none. */
+static int container_make(struct container *c, crio_call *call, const struct checkpoint *k, crio_err *err)
 {
 	names_stage(c->lc->names, c->name, "container creating");
 	cleanup_image_ref struct image *im = NULL;
@@ -331,9 +339,10 @@ static int container_make(struct container *c, crio_call *call, crio_err *err)
 		names_stage(c->lc->names, c->name, "container storage start");
 		r = container_mount(c, call, err);
 	}
-	if (r == 0) {
+	if (r == 0 && k)
+		r = checkpoint_place(c, call, k, err);
+	if (r == 0)
 		r = container_make_runtime(c, call, im, err);
-	}
 	if (r < 0)
 		return err_wrap(err, "create container %s in pod sandbox %s", c->name, c->pod->id);
 	return 0;
@@ -409,6 +418,7 @@ struct container_request {
 	struct pod *pod;
 	struct container_config *config;
 	const char *name;
+	const struct checkpoint *checkpoint; /* NULL none */
 };
 
 static int make_container(void *arg, const char *id, crio_err *err)
@@ -424,7 +434,7 @@ static int make_container(void *arg, const char *id, crio_err *err)
 	r = registry_making(q->lc, c, err);
 	if (r < 0)
 		return r;
-	r = container_make(c, work, err);
+	r = container_make(c, work, q->checkpoint, err);
 	c->parked = call_over(q->call);
 	if (r == 0)
 		r = registry_add_container(q->lc, c, err);
@@ -462,6 +472,13 @@ int container_create(struct lifecycle *lc, crio_call *call, const char *pod_id, 
 	r = name_of_container(&p->config, config, &name, err);
 	if (r < 0)
 		return r;
-	struct container_request q = { lc, call, p, config, name };
+	cleanup_checkpoint struct checkpoint k = CHECKPOINT_INIT;
+	bool found = false;
+	r = checkpoint_find(p, call, config, &k, &found, err);
+	if (r == 0 && found)
+		r = container_config_check(config, err);
+	if (r < 0)
+		return r;
+	struct container_request q = { lc, call, p, config, name, found ? &k : NULL };
 	return make_named(lc, call, "ctr", name, CONTAINER_WORK_NS, make_container, &q, ret_id, err);
 }

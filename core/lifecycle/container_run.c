@@ -3,6 +3,7 @@
 
 #include "core/lifecycle/cgroup.h"
 #include "core/lifecycle/cgroup_stats.h"
+#include "core/lifecycle/checkpoint.h"
 #include "core/lifecycle/hooks.h"
 #include "core/lifecycle/inner.h"
 #include "core/util/fs.h"
@@ -49,8 +50,11 @@ int container_do_start(struct container *c, crio_call *call, crio_err *err)
 	crio_err why = ERR_INIT;
 	int r = hooks_container(c, call, CRIO_HOOK_CTR_START, &why);
 	int64_t at = now_real_ns(); /* before: a short-lived process ends while start is still returning */
+	(void)pthread_mutex_lock(&c->lock);
+	bool restore = c->restore;
+	(void)pthread_mutex_unlock(&c->lock);
 	if (r == 0)
-		r = plugin_runtime_start(c->pod->runtime, call, &a, &o, &why);
+		r = restore ? container_do_restore(c, call, &why) : plugin_runtime_start(c->pod->runtime, call, &a, &o, &why);
 	(void)pthread_mutex_lock(&c->lock);
 	if (c->state != CONTAINER_EXITED)
 		c->state = r < 0 ? c->state : CONTAINER_RUNNING;
@@ -71,9 +75,41 @@ int container_do_start(struct container *c, crio_call *call, crio_err *err)
 	cleanup_err crio_err ws = ERR_INIT;
 	if (container_write_state(c, &ws) < 0)
 		log_warn("Started container %s: %s", c->id, err_text(&ws));
+	else if (restore && r == 0)
+		checkpoint_forget(c);
 	if (r == 0)
 		(void)hooks_container(c, call, CRIO_HOOK_CTR_STARTED, NULL);
 	return r;
+}
+
+/* With the job slot. */
+static int remove_it(struct container *c, crio_call *call, crio_err *err)
+{
+	int r = container_do_stop(c, call, 0, err);
+	if (r < 0)
+		return r;
+	(void)hooks_container(c, call, CRIO_HOOK_CTR_REMOVE, NULL);
+	r = container_release_all(c, call, err);
+	if (r < 0)
+		return r;
+	bool shown = registry_shows(c->lc, c->id);
+	registry_del_container(c->lc, c);
+	names_release(c->lc->names, c->name, c->id);
+	meter_forget(METER_OOM_COUNT, c->name);
+	log_info("Removed container %s: %s", c->id, c->name);
+	if (shown)
+		tell_container(c, EVENT_DELETED);
+	return 0;
+}
+
+static void after_failed_start(struct container *c, crio_call *call, bool restore)
+{
+	cleanup_err crio_err why = ERR_INIT;
+	/* A start that failed leaves nothing that could run later. Of a container that was to be restored nothing at all, as in
+	 * CRI-O: there is no other way to start it. */
+	int r = restore ? remove_it(c, call, &why) : container_do_stop(c, call, 0, &why);
+	if (r < 0)
+		log_warn("%s container %s after its failed start: %s", restore ? "Remove" : "Stop", c->id, err_text(&why));
 }
 
 int container_start(struct lifecycle *lc, crio_call *call, const char *id, crio_err *err)
@@ -86,7 +122,7 @@ int container_start(struct lifecycle *lc, crio_call *call, const char *id, crio_
 		return r;
 	(void)pthread_mutex_lock(&c->lock);
 	enum container_state s = c->state;
-	bool paused = c->paused;
+	bool paused = c->paused, restore = c->restore;
 	(void)pthread_mutex_unlock(&c->lock);
 	if (s != CONTAINER_CREATED || paused) {
 		r = err_set(err, CRIO_E_PRECONDITION, "container %s is not in created state: %s", c->id, paused ? "paused" : state_word(s));
@@ -94,11 +130,7 @@ int container_start(struct lifecycle *lc, crio_call *call, const char *id, crio_
 		cleanup_call crio_call *work = call_detached(call, CONTAINER_WORK_NS);
 		r = work ? container_do_start(c, work, err) : err_nomem(err);
 		if (r < 0 && work) {
-			/* A start that failed leaves nothing that could run later. */
-			crio_err why = ERR_INIT;
-			if (container_do_stop(c, work, 0, &why) < 0)
-				log_warn("Stop container %s after its failed start: %s", c->id, err_text(&why));
-			err_clear(&why);
+			after_failed_start(c, work, restore);
 		} else if (r == 0) {
 			log_info("Started container %s: %s", c->id, c->name);
 			tell_container(c, EVENT_STARTED);
@@ -160,12 +192,21 @@ static int kill_it(struct container *c, crio_call *call, crio_err *err)
 	}
 }
 
+static int end_unstarted(struct container *c, crio_err *err)
+{
+	container_exited(c, 128 + SIGKILL, 0, false);
+	int r = container_write_state(c, err);
+	tell_container(c, EVENT_STOPPED);
+	return r;
+}
+
 /* A container that was created and never started has an init of the runtime that waits: it is killed, not asked. */
 int container_do_stop(struct container *c, crio_call *call, int64_t grace_ns, crio_err *err)
 {
 	(void)pthread_mutex_lock(&c->lock);
 	enum container_state s = c->state;
-	bool other = c->stop_at != INT64_MAX, made = c->made, paused = c->paused;
+	bool other = c->stop_at != INT64_MAX, made = c->made, paused = c->paused, restore = c->restore && s != CONTAINER_EXITED;
+	c->restore = c->restore && !restore;
 	int64_t until = grace_ns > INT64_MAX - now_mono_ns() ? INT64_MAX - 1 : now_mono_ns() + grace_ns;
 	if (other && until < c->stop_at) {
 		c->stop_at = until; /* a shorter grace wins */
@@ -174,6 +215,8 @@ int container_do_stop(struct container *c, crio_call *call, int64_t grace_ns, cr
 	if (!other && made && s != CONTAINER_EXITED)
 		c->stop_at = until;
 	(void)pthread_mutex_unlock(&c->lock);
+	if (restore) /* its runtime does not know it: it ends as those do that were never started */
+		return end_unstarted(c, err);
 	if (s == CONTAINER_EXITED || !made)
 		return 0;
 	if (other) /* somebody is at it: wait with them */
@@ -248,22 +291,8 @@ int container_do_remove(struct container *c, crio_call *call, crio_err *err)
 	/* Nothing of it is touched when it cannot be removed. */
 	if (!removed && !c->pod->runtime)
 		r = no_runtime(c, err);
-	else if (!removed) {
-		r = container_do_stop(c, call, 0, err);
-		if (r == 0) {
-			(void)hooks_container(c, call, CRIO_HOOK_CTR_REMOVE, NULL);
-			r = container_release_all(c, call, err);
-		}
-		if (r == 0) {
-			bool shown = registry_shows(c->lc, c->id);
-			registry_del_container(c->lc, c);
-			names_release(c->lc->names, c->name, c->id);
-			meter_forget(METER_OOM_COUNT, c->name);
-			log_info("Removed container %s: %s", c->id, c->name);
-			if (shown)
-				tell_container(c, EVENT_DELETED);
-		}
-	}
+	else if (!removed)
+		r = remove_it(c, call, err);
 	end(c);
 	return r;
 }

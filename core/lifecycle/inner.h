@@ -190,6 +190,9 @@ struct container {
 	int32_t exit_code;
 	bool oom;
 	bool seccomp_killed;      /* ended for what it asked of the kernel; message says what */
+	bool restore;             /* created from a checkpoint, which its start is to restore: the runtime has nothing of it */
+	bool restored;            /* that has been done */
+	int64_t checkpointed_ns;  /* the checkpoint that it comes from, or the last that was made of it; 0 none */
 	bool paused;              /* frozen; state says RUNNING or CREATED all the same, as the CRI does */
 	char *message;            /* why a start failed, or why it was ended; "" */
 	struct resources resources;
@@ -265,6 +268,10 @@ char *pod_log_dir(const struct pod *p);
 /* From a mounted root and a filled container: spec, bundle, runtime create, state. */
 int container_make_runtime(struct container *c, crio_call *call, const struct image *im, crio_err *err);
 int container_mount(struct container *c, crio_call *call, crio_err *err);
+/* What the runtime plugin is told of a container to be created; borrows from it. */
+void container_fill_create(const struct container *c, struct crio_runtime_create_args *a);
+/* What it answered. */
+void container_created(struct container *c, const struct crio_runtime_create_out *o);
 /* Runtime state, mount, records: removed. Idempotent. */
 int container_release_all(struct container *c, crio_call *call, crio_err *err);
 /* Of that only the first two; the record goes later. */

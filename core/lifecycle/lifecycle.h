@@ -116,6 +116,9 @@ int container_reopen_log(struct lifecycle *lc, crio_call *call, const char *id, 
 /* Freezes a running or created container, or thaws a paused one. PRECONDITION in any other state, which the text names. A paused
  * container is RUNNING to the CRI. */
 int container_pause(struct lifecycle *lc, crio_call *call, const char *id, bool pause, crio_err *err);
+/* Writes what a running container is, memory and changed files included, to a new file (it replaces one that is there); the container
+ * goes on. location: an absolute path. Goes on when its client leaves. UNSUPPORTED: not configured, no criu, or the runtime cannot. */
+int container_checkpoint(struct lifecycle *lc, crio_call *call, const char *id, const char *location, crio_err *err);
 /* What GET /containers/<id> shows of a container or, by a pod's id, of its infra container, in CRI-O's form. The caller puts it. */
 int container_inspect(struct lifecycle *lc, const char *id, struct json_object **ret, crio_err *err);
 

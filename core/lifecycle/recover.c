@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "core/lifecycle/annotations.h"
+#include "core/lifecycle/checkpoint.h"
 #include "core/lifecycle/inner.h"
 #include "core/lifecycle/notifier.h"
 #include "core/lifecycle/netns.h"
@@ -350,6 +351,8 @@ static void reconnect(struct container *c, crio_call *call)
 		(void)container_write_state(c, NULL);
 		return;
 	}
+	if (c->restore && !ended) /* its runtime does not know it */
+		return;
 	if (!c->pod->runtime) {
 		orphan_adopt(c);
 		return;
@@ -512,8 +515,10 @@ static void recover_container(struct lifecycle *lc, struct store *s, const struc
 		log_warn("Container %s: its name '%s' is taken by another", c->id, c->name);
 	if (registry_add_container(lc, c, NULL) < 0)
 		log_warn("Container %s: no memory", c->id);
-	else
+	else {
 		reconnect(c, call);
+		checkpoint_recover(c, call);
+	}
 }
 
 static int by_age(const void *a, const void *b)

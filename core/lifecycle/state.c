@@ -53,6 +53,12 @@ static struct json_object *container_json(struct container *c)
 	r = r < 0 ? r : set_time(o, "finished", c->finished_ns);
 	if (c->state == CONTAINER_EXITED)
 		r = r < 0 ? r : json_set_int(o, "exitCode", c->exit_code);
+	if (c->checkpointed_ns)
+		r = r < 0 ? r : set_time(o, "checkpointedTime", c->checkpointed_ns);
+	if (c->restore) /* the two are ours */
+		r = r < 0 ? r : json_set_bool(o, "restore", true);
+	if (c->restored)
+		r = r < 0 ? r : json_set_bool(o, "restored", true);
 	if (c->oom)
 		r = r < 0 ? r : json_set_bool(o, "oomKilled", true);
 	if (c->seccomp_killed)
@@ -120,7 +126,10 @@ int container_read_state(struct container *c, crio_err *err)
 	if (r < 0)
 		return r;
 	const char *status = json_str(o, "status");
-	c->made = true;
+	c->restore = json_flag(o, "restore", false);
+	c->restored = json_flag(o, "restored", false);
+	c->checkpointed_ns = get_time(o, "checkpointedTime");
+	c->made = !c->restore;
 	c->paused = str_eq(status, "paused");
 	c->state = str_eq(status, "created")   ? CONTAINER_CREATED :
 		   str_eq(status, "running")   ? CONTAINER_RUNNING :

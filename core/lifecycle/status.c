@@ -131,6 +131,18 @@ static const char *reason_of(const struct container *c)
 	return c->exit_code == 0 ? "Completed" : "Error";
 }
 
+/* Where there are checkpoints at all. */
+static int checkpoint_info(struct container *c, struct json_object *o)
+{
+	char text[40];
+	if (c->lc->conf->checkpoint_restore.container_level_enabled == CONF_CHECKPOINT_NONE)
+		return 0;
+	cleanup_unlock pthread_mutex_t *l = lock(&c->lock);
+	time_format(c->checkpointed_ns, text);
+	int r = json_set_str(o, "checkpointedAt", c->checkpointed_ns ? text : "0001-01-01T00:00:00Z");
+	return r < 0 ? r : json_set_bool(o, "restored", c->restored);
+}
+
 static char *container_info(struct container *c, pid_t pid)
 {
 	cleanup_json struct json_object *o = json_object_new_object();
@@ -141,6 +153,7 @@ static char *container_info(struct container *c, pid_t pid)
 	if (spec)
 		r = r < 0 ? (json_object_put(spec), r) : json_set(o, "runtimeSpec", spec);
 	r = r < 0 ? r : json_set_bool(o, "privileged", c->config.sec.privileged);
+	r = r < 0 ? r : checkpoint_info(c, o);
 	return r < 0 ? NULL : json_text(o);
 }
 

@@ -5,7 +5,7 @@
 cd "${srcdir:-.}" || exit 1
 # Acted on by core/conf or core/cli, or accepted for CRI-O's sake only.
 inside='conmon_env ctr_stop_timeout pinns_path big_files_temporary_dir insecure_registries plugin_dir inherit_default_runtime container_min_memory allow_workload_runtime
-activation_annotation conmon conmon_cgroup log log_format config_dir stream_idle_timeout dir'
+activation_annotation conmon conmon_cgroup log log_format config_dir stream_idle_timeout dir enable_criu_support'
 # Named elsewhere, but not the key.
 elsewhere='selinux profile cdi_spec_dirs'
 failed=0

@@ -34,7 +34,7 @@ TMPDIR=$tmp/tmp mmdebstrap --quiet --variant=minbase --include="$list" --aptopt=
 from=$tmp/kernel/lib/modules/$version to=$root/lib/modules/$version
 mkdir -p "$to/kernel/drivers/net"
 cp "$from"/modules.{builtin,builtin.modinfo,order} "$to"
-for d in arch/x86/crypto crypto lib net/{9p,bridge,core,ipv4,ipv6,llc,802,netfilter,sched,xfrm} fs/{9p,ext4,jbd2,overlayfs,fscache,netfs,fuse} \
+for d in arch/x86/crypto crypto lib net/{9p,bridge,core,ipv4,ipv6,llc,802,netfilter,netlink,packet,sched,unix,xfrm} fs/{9p,ext4,jbd2,overlayfs,fscache,netfs,fuse} \
 	fs/mbcache.ko drivers/{virtio,block} drivers/net/{veth,virtio_net,tun,dummy,net_failover,macvlan}.ko drivers/char/hw_random; do
 	[ -e "$from/kernel/$d" ] || continue
 	mkdir -p "$to/kernel/$(dirname "$d")"; cp -a "$from/kernel/$d" "$to/kernel/$d"

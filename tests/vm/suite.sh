@@ -133,6 +133,67 @@ apparmor_gone() { # the node's own is taken away: a pod runs all the same, a con
 	rm_pod "$p"; configure </dev/null; systemctl restart crio; ready
 }
 
+# Checkpoints: a container that counts in memory, a line of its log each second, and has changed its files.
+ck_mount='.mounts=[{host_path:"/etc/machine-id",container_path:"/etc/machine-id",readonly:true}]'
+count_cmd='.command=["sh","-c","echo new >/root/new; ln /root/new /root/same; chmod 640 /root/new; rm -r /home; mkdir /home; rm /etc/group; mkfifo /f; n=0; while :; do n=$((n+1)); echo count $n; read -t 1 x <>/f; done"]|.annotations={kept:"yes"}|'$ck_mount
+log_of() { echo "$NODE/log/runc/$1.log"; }
+count_of() { sed -n 's/.* count //p' "$(log_of "$1")" | tail -1; }
+counts_on() { [ "$(count_of "$1")" -gt "$2" ]; }
+# from_json NAME IMAGE [FILTER]: of a container that begins with a checkpoint.
+from_json() { echo "{\"pod_sandbox_id\":\"$(cat /tmp/runc.pod)\",\"config\":$(ctr_json "$1" "del(.command)|.image.image=\"$2\"|${3:-$ck_mount}"),\"sandbox_config\":$(pod_json runc "$(in_slice runc)")}"; }
+no_criu_left() { is "$(find /var/lib/containers/storage/overlay-containers/"$1" /run/containers/storage/overlay-containers/"$1" $NODE -name '*checkpoint*' -o -name '*.log' ! -path "$NODE/*")" ""; }
+
+checkpoint_made() {
+	local c n i
+	[ -s /tmp/runc.pod ] || run_pod runc . runc >/tmp/runc.pod
+	c=$(run_ctr "$(cat /tmp/runc.pod)" runc one "$count_cmd"); echo "$c" >/tmp/ck.ctr
+	node_wait 20 counts_on one 1
+	cri CheckpointContainer "{\"container_id\":\"$c\",\"location\":\"$NODE/ck.tar\"}"; n=$(count_of one); echo "$n" >/tmp/ck.count
+	is "$(ctr_field "$c" state)" CONTAINER_RUNNING; node_wait 20 counts_on one "$n"
+	is "$(stat -c '%a %u' $NODE/ck.tar)" "600 0"; no_criu_left "$c"
+	busybox tar -tf $NODE/ck.tar >/tmp/ck.list
+	for i in config.dump spec.dump bind.mounts deleted.files rootfs-diff.tar dump.log stats-dump checkpoint/inventory.img io.kubernetes.cri-o.LogPath; do grep -qx "$i" /tmp/ck.list || { echo "no $i"; cat /tmp/ck.list; return 1; }; done
+	cri ContainerStatus "{\"container_id\":\"$c\",\"verbose\":true}" | jq -e '.info.info|fromjson|.restored == false and (.checkpointedAt|startswith("20"))'
+}
+
+goes_on() { # goes_on NAME ID: the count goes on, with the same files
+	node_wait 20 counts_on "$1" "$(cat /tmp/ck.count)"
+	is "$(group_of "$2")" "$(path_of runc)/crio-$2.scope" # its own, not that of the first
+	is "$(grep -c ' count 1$' "$(log_of "$1")")" 1
+	exec_ctr "$2" sh -c 'cat /root/same; stat -c %a%h /root/new; ls /home; ls -d /home /etc/group; tr "\0" " " </proc/1/cmdline | cut -c 1-20' >/tmp/ck.out 2>/dev/null || true
+	is "$(tr '\n' '|' </tmp/ck.out)" 'new|6402|/home|sh -c echo new >/roo||'
+	cri ContainerStatus "{\"container_id\":\"$2\",\"verbose\":true}" | jq -e '.status.annotations.kept == "yes" and (.info.info|fromjson|.restored and (.checkpointedAt|startswith("20")))'
+	no_criu_left "$2"
+}
+
+checkpoint_created() { # from the archive, which the container does not need any more
+	local c
+	rm_ctr "$(cat /tmp/ck.ctr)"
+	fails InvalidArgument "expects following bind mounts defined (/etc/machine-id)" CreateContainer "$(from_json two $NODE/ck.tar .)"
+	c=$(cri -r container_id CreateContainer "$(from_json two $NODE/ck.tar)"); echo "$c" >/tmp/ck.ctr; mv $NODE/ck.tar $NODE/ck
+	is "$(ctr_field "$c" state)" CONTAINER_CREATED
+}
+checkpoint_restored() { # the daemon was killed in between
+	local c; c=$(cat /tmp/ck.ctr)
+	start_ctr "$c"; goes_on two "$c"
+	stop_ctr "$c" 0; is "$(ctr_field "$c" exit_code)" 137; rm_ctr "$c"
+}
+
+checkpoint_image() { # the archive as the one layer of an image, put into the registry's directory
+	local d=/share/registry/docker/registry/v2 r c id; r=$d/repositories/checkpoint
+	blob() { local sum; sum=$(sha256sum "$1" | cut -c 1-64); mkdir -p "$d/blobs/sha256/${sum:0:2}/$sum" "$r/_layers/sha256/$sum"; cp "$1" "$d/blobs/sha256/${sum:0:2}/$sum/data"; echo -n "sha256:$sum" | tee "$r/_layers/sha256/$sum/link"; }
+	part() { echo "{\"mediaType\":\"application/vnd.oci.image.$1\",\"digest\":\"$2\",\"size\":$(stat -c %s "$3")}"; }
+	local layer config manifest; layer=$(blob $NODE/ck)
+	echo "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"$layer\"]}}" >/tmp/ck.config; config=$(blob /tmp/ck.config)
+	echo "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"config\":$(part config.v1+json "$config" /tmp/ck.config),\"layers\":[$(part layer.v1.tar "$layer" $NODE/ck)],\"annotations\":{\"io.kubernetes.cri-o.annotations.checkpoint.name\":\"one\"}}" >/tmp/ck.manifest
+	manifest=$(blob /tmp/ck.manifest); mkdir -p "$r/_manifests/revisions/sha256/${manifest#*:}" "$r/_manifests/tags/1/current" "$r/_manifests/tags/1/index/sha256/${manifest#*:}"
+	echo -n "$manifest" | tee "$r/_manifests/revisions/sha256/${manifest#*:}/link" "$r/_manifests/tags/1/current/link" "$r/_manifests/tags/1/index/sha256/${manifest#*:}/link" >/dev/null
+	id=$(pull $REGISTRY/checkpoint:1)
+	c=$(cri -r container_id CreateContainer "$(from_json three $REGISTRY/checkpoint:1)"); start_ctr "$c"; goes_on three "$c"
+	is "$(ctr_field "$c" image.image)" "$REGISTRY/busybox:1"
+	rm_ctr "$c"; cri RemoveImage "{\"image\":{\"image\":\"$id\"}}"; rm -f $NODE/ck
+}
+
 # critest's specs that critest.focus names: what only this node has, AppArmor for one.
 conforms() {
 	. lib/mirrors.bash; critest_network; mirrors_conf $REGISTRY >/etc/containers/registries.conf.d/critest.conf
@@ -154,7 +215,11 @@ for h in crun runc; do t "$h: out of memory is reported" out_of_memory $h; done
 t "AppArmor: crio-default is loaded at start and forbids what is the machine's" apparmor_default
 t "AppArmor: unconfined, a profile of the node, one that is not loaded" apparmor_choice
 if [ -x critest ]; then for h in crun runc; do t "critest: $h" conforms $h; done; fi
+t "runc: a checkpoint is made, its container goes on" checkpoint_made
+t "checkpoint: a container is created from the archive" checkpoint_created
+t "checkpoint: another goes on from an image" checkpoint_image
 t "systemd restarts a daemon that is killed, containers go on" survives kill_daemon
+t "checkpoint: the container from the archive goes on, although the daemon was killed" checkpoint_restored
 t "containers survive systemctl restart" survives systemctl restart crio
 t "systemd's watchdog ends a daemon that hangs, containers go on" watchdog
 t "AppArmor: crio-default comes back when it was taken away" apparmor_again
