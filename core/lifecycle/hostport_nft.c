@@ -81,13 +81,17 @@ int hostport_nft_add(crio_call *call, const struct hostport_set *s, crio_err *er
 
 /* ---- removal: the elements with the pod's comment, as nft's JSON lists them ---- */
 
+/* A number is not asked for its text: json-c would need memory for it. */
 static bool word(struct json_object *o, struct buf *b)
 {
-	const char *s = json_object_get_string(o);
+	const char *s = json_object_is_type(o, json_type_string) ? json_object_get_string(o) : NULL;
 
-	if (!s || strpbrk(s, " \t\n;{}\"@$"))
+	if (json_object_is_type(o, json_type_int))
+		buf_addf(b, "%lld", (long long)json_object_get_int64(o));
+	else if (s && *s && !strpbrk(s, " \t\n;{}\"@$"))
+		buf_adds(b, s);
+	else
 		return false;
-	buf_adds(b, s);
 	return true;
 }
 
@@ -105,24 +109,29 @@ static bool key_words(struct json_object *key, struct buf *b)
 	return l != NULL;
 }
 
-/* An element: {"elem": {"val": KEY, "comment": C}}; of a map: [that, data]. */
-static void write_removal(struct json_object *e, const char *hash, const char *family, const char *name, struct buf *b)
+/* An element: {"elem": {"val": KEY, "comment": C}}; of a map: [that, data]. One of the pod that is passed over would stay for good: false
+ * when its key cannot be read. */
+static bool write_removal(struct json_object *e, const char *hash, const char *family, const char *name, struct buf *b)
 {
 	struct json_object *in = json_object_is_type(e, json_type_array) ? json_object_array_get_idx(e, 0) : e;
+	bool ok;
 	struct buf key;
 
 	in = json_obj(in, "elem");
 	if (!in || !str_eq(json_str(in, "comment"), hash))
-		return;
+		return true;
 	buf_init(&key, 256);
-	if (key_words(json_get(in, "val"), &key) && !buf_bad(&key))
+	ok = key_words(json_get(in, "val"), &key) && !(buf_bad(&key) && !key.oom);
+	if (ok && !key.oom)
 		buf_addf(b, "delete element %s " TABLE " %s { %s }\n", family, name, key.p);
-	b->oom = b->oom || key.oom; /* an element that is passed over would stay for good */
+	b->oom = b->oom || key.oom;
 	buf_release(&key);
+	return ok;
 }
 
-static void write_removals(struct json_object *doc, const char *hash, const char *family, struct buf *b)
+static bool write_removals(struct json_object *doc, const char *hash, const char *family, struct buf *b)
 {
+	bool ok = true;
 	struct json_object *l = json_arr(doc, "nftables");
 
 	for (size_t i = 0; l && i < json_object_array_length(l); i++) {
@@ -133,8 +142,9 @@ static void write_removals(struct json_object *doc, const char *hash, const char
 		struct json_object *elems = m ? json_arr(m, "elem") : NULL;
 
 		for (size_t k = 0; elems && k < json_object_array_length(elems); k++)
-			write_removal(json_object_array_get_idx(elems, k), hash, family, json_str(m, "name"), b);
+			ok = write_removal(json_object_array_get_idx(elems, k), hash, family, json_str(m, "name"), b) && ok;
 	}
+	return ok;
 }
 
 int hostport_nft_remove(crio_call *call, const struct hostport_set *s, crio_err *err)
@@ -158,8 +168,9 @@ int hostport_nft_remove(crio_call *call, const struct hostport_set *s, crio_err 
 		return err_wrap(err, "list the host ports of pod sandbox %s: nft's answer", s->id);
 	hostport_hash(s->id, hash);
 	buf_init(&b, SCRIPT_LIMIT);
-	write_removals(doc, hash, family_name(s->family), &b);
-	if (b.n || buf_bad(&b)) {
+	if (!write_removals(doc, hash, family_name(s->family), &b)) {
+		r = err_set(err, CRIO_E_IO, "host ports of pod sandbox %s: nft lists one of them in words that are not understood", s->id);
+	} else if (b.n || buf_bad(&b)) {
 		r = run_script(call, &b, s, err);
 		r = r < 0 ? r : 1;
 	}

@@ -29,7 +29,7 @@ cgroup_file() { # cgroup_file POD CONTAINER V1CONTROLLER V1FILE V2FILE: the file
 	[ $((b - a)) -gt 50000000 ]; [ $((b - a)) -le $((t + t / 10)) ]
 	# The rate is that since the look before.
 	want=$(((b - a) * 1000 / (t / 1000000))); got=$(value "$s" cpu.usage_nano_cores)
-	[ "$got" -ge $((want * 98 / 100)) ]; [ "$got" -le $((want * 102 / 100)) ]
+	[ "$got" -ge $((want * 90 / 100)) ]; [ "$got" -le $((want * 110 / 100)) ] # the daemon looks at two clocks, and may have to wait in between
 	[ "$(value "$s" memory.usage_bytes)" -ge "$(value "$s" memory.working_set_bytes)" ]; [ "$(value "$s" memory.page_faults)" -gt 1000 ]
 	[ "$(value "$s" memory.available_bytes)" = 0 ] # no limit
 	[ "$(value "$(stats "$idle")" memory.working_set_bytes)" -lt "$(value "$s" memory.working_set_bytes)" ]
