@@ -75,6 +75,20 @@ static UNTRACED int child_main(void *arg)
 
 /* ---- ours ---- */
 
+static pthread_once_t dumpable_once = PTHREAD_ONCE_INIT;
+static int dumpable_was;
+
+static void look_dumpable(void)
+{
+	dumpable_was = prctl(PR_GET_DUMPABLE) == 1;
+}
+
+int userns_dumpable(void)
+{
+	(void)pthread_once(&dumpable_once, look_dumpable);
+	return dumpable_was;
+}
+
 static void *clone_thread(void *arg)
 {
 	struct helper *h = arg;
@@ -175,7 +189,7 @@ static int start(struct helper *h, pthread_t *ret, crio_err *err)
 
 	if (pipe2(h->go, O_CLOEXEC) < 0 || pipe2(h->told, O_CLOEXEC) < 0)
 		return err_errno(err, errno, "make a pipe");
-	h->dumpable = prctl(PR_GET_DUMPABLE) == 1;
+	h->dumpable = userns_dumpable();
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
 	e = pthread_create(ret, NULL, clone_thread, h);

@@ -22,4 +22,11 @@ void userns_release(struct userns *u);
  * millisecond; any thread but the loop's. */
 int userns_make(const struct id_maps *maps, int flags, struct userns *ret, crio_err *err);
 
+/*
+ * May the process be dumped (PR_SET_DUMPABLE, 0 or 1)? As it was at the first call. A thread that changes its user takes the right from the
+ * whole process and gives it back; it asks here before it changes, as what prctl says then may be another such thread's doing.
+ * Any thread.
+ */
+int userns_dumpable(void);
+
 #endif

@@ -105,14 +105,14 @@ static int sysctl_path(const char *name, char *ret, size_t n)
  * changes this thread alone; it takes the daemon's right to be dumped away, which is put back. */
 static int write_as_owner(const char *path, const char *value, const struct id_maps *maps, crio_err *err)
 {
-	int dumpable = prctl(PR_GET_DUMPABLE), r;
+	int dumpable = userns_dumpable(), r;
 
 	if (syscall(SYS_setresuid, -1, id_to_host(&maps->uids, 0), -1) < 0)
 		return err_errno(err, errno, "become root of the user namespace");
 	r = fs_write_small(AT_FDCWD, path, value, err);
 	if (syscall(SYS_setresuid, -1, 0, -1) < 0 && r == 0)
 		r = err_errno(err, errno, "become the host's root again");
-	if (dumpable == 1)
+	if (dumpable)
 		(void)prctl(PR_SET_DUMPABLE, 1);
 	return r;
 }
