@@ -135,21 +135,22 @@ create_from() { cri -r container_id CreateContainer "$(from "$@")"; }
 	[ -x "$BUILD/tests/crash/crio-failpoints" ] || skip "make crash-programs"
 	local c d how n p plain=$CRIO
 	arm() { echo "$1" >"$NODE/failpoint.new"; mv "$NODE/failpoint.new" "$NODE/failpoint"; }
+	# The client hears of the end before all of the daemon's threads have ended.
+	again_if_killed() { arm off; [ "$how" = error ] || { node_wait 5 not crio_alive "$(cat "$NODE/crio.pid")" && with_criu crio_start; }; }
 	export CRIO_FAILPOINT_FILE=$NODE/failpoint; arm off; crio_stop; CRIO=$BUILD/tests/crash/crio-failpoints; with_criu crio_start
 	p=$(run_pod p1 . runc); c=$(run_ctr "$p" p1 c1 "$talks"); archive ok.tar >/dev/null
 	for how in kill error; do
 		arm "checkpoint.frozen=$how"; if checkpoint "$c" "$NODE/out/c.tar" 2>/dev/null; then false; fi
-		[ $how = error ] || node_wait 5 not crio_alive "$(cat "$NODE/crio.pid")"
-		arm off; crio_alive "$(cat "$NODE/crio.pid")" || with_criu crio_start
+		again_if_killed
 		n=$(lines c1); node_wait 5 more_lines c1 "$n"; [ -z "$(find "$NODE/root" "$NODE/out" -name 'checkpoint*' -o -name '.checkpoint*')" ]
 		for n in checkpoint.unpack checkpoint.unpack.done; do
 			arm "$n=$how"; if create_from "$p" c2 "$NODE/out/ok.tar" 2>/dev/null; then false; fi
-			arm off; crio_alive "$(cat "$NODE/crio.pid")" || with_criu crio_start
+			again_if_killed
 			[ "$(cri ListContainers '{}' | jq '.containers|length')" = 1 ]; [ -z "$(find "$NODE/root" -name inventory.img)" ]; [ ! -e "$NODE/log/p1/c2.log" ]
 		done
 		d=$(create_from "$p" c2 "$NODE/out/ok.tar")
-		arm "restore.run=$how"; if start_ctr "$d" 2>/dev/null; then false; fi; arm off
-		if [ $how = kill ]; then with_criu crio_start; [ "$(ctr_field "$d" state)" = CONTAINER_CREATED ]; rm_ctr "$d"; fi
+		arm "restore.run=$how"; if start_ctr "$d" 2>/dev/null; then false; fi; again_if_killed
+		if [ $how = kill ]; then [ "$(ctr_field "$d" state)" = CONTAINER_CREATED ]; rm_ctr "$d"; fi
 		fails NotFound "$d" ContainerStatus "{\"container_id\":\"$d\"}"
 	done
 	stop_ctr "$c"; crio_stop; CRIO=$plain; unset CRIO_FAILPOINT_FILE; with_criu crio_start
