@@ -131,15 +131,11 @@ static int put_if_there(struct making *m, int dir, const char *path, const char 
 static int put_criu(struct making *m, crio_err *err)
 {
 	const struct tar_entry dir = { .type = TAR_DIR, .name = CHECKPOINT_DIR "/", .link = "", .mode = 0700, .mtime = m->at_ns / SEC };
-	int fd = fs_open_beneath(m->workfd, CHECKPOINT_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, err);
-	if (fd < 0)
-		return fd;
-	cleanup_closedir DIR *d = fdopendir(fd);
-	if (!d) {
-		(void)safe_close(fd);
-		return err_nomem(err);
-	}
-	int r = tar_out_begin(&m->out, &dir, NULL, err);
+	cleanup_closedir DIR *d = NULL;
+	int r = fs_opendir_beneath(m->workfd, CHECKPOINT_DIR, &d, err);
+	if (r < 0)
+		return r;
+	r = tar_out_begin(&m->out, &dir, NULL, err);
 	const struct dirent *e;
 	while (r == 0 && (e = readdir(d))) {
 		char name[sizeof(CHECKPOINT_DIR) + 1 + NAME_MAX];

@@ -163,14 +163,9 @@ static int each_of_dir(int dir, crio_call *call, part_fn fn, void *arg, crio_err
 		if (r < 0)
 			return err_move(err, &why);
 	}
-	int fd = fs_open_beneath(dir, CHECKPOINT_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, err);
-	if (fd < 0)
-		return fd;
-	cleanup_closedir DIR *d = fdopendir(fd);
-	if (!d) {
-		(void)safe_close(fd);
-		return err_nomem(err);
-	}
+	cleanup_closedir DIR *d = NULL;
+	if (r == 0)
+		r = fs_opendir_beneath(dir, CHECKPOINT_DIR, &d, err);
 	const struct dirent *e;
 	while (r == 0 && (e = readdir(d))) {
 		char path[sizeof(CHECKPOINT_DIR) + 1 + NAME_MAX];

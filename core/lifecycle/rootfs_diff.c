@@ -241,14 +241,15 @@ static int hidden_by_opaque(struct walk *w, int merged, crio_err *err)
 		r = w->d->lower(w->d->arg, i, &tree, NULL);
 		if (r < 0)
 			return r == CRIO_E_NOT_FOUND ? 0 : err_set(err, r, "open a layer of the image");
-		int fd = fs_open_beneath(tree, w->path, DIR_FLAGS, 0, NULL);
-		if (fd < 0)
+		cleanup_closedir DIR *dir = NULL;
+		cleanup_err crio_err why = ERR_INIT;
+		r = fs_opendir_beneath(tree, w->path, &dir, &why);
+		if (r == CRIO_E_NOT_FOUND || r == CRIO_E_INVALID) { /* none there, or a link on the way */
+			r = 0;
 			continue;
-		cleanup_closedir DIR *dir = fdopendir(fd);
-		if (!dir) {
-			(void)safe_close(fd);
-			return err_nomem(err);
 		}
+		if (r < 0)
+			return err_move(err, &why);
 		while (r == 0 && (e = readdir(dir))) {
 			if (is_dot(e->d_name) || fstatat(merged, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 || !push(w, n, e->d_name))
 				continue;
@@ -314,15 +315,10 @@ static int walk_dir(struct walk *w, int upper, int merged, int depth, crio_err *
 	if (depth > DEPTH_MAX)
 		return err_set(err, CRIO_E_EXHAUSTED, "'/%.100s...' is more than %d directories deep", w->path, DEPTH_MAX);
 	/* A descriptor of its own: reading moves it. */
-	int fd = fs_open_beneath(upper >= 0 ? upper : merged, ".", O_RDONLY | O_DIRECTORY, 0, err);
-	if (fd < 0)
-		return fd;
-	cleanup_closedir DIR *dir = fdopendir(fd);
-	if (!dir) {
-		(void)safe_close(fd);
-		return err_nomem(err);
-	}
-	int r = 0;
+	cleanup_closedir DIR *dir = NULL;
+	int r = fs_opendir_beneath(upper >= 0 ? upper : merged, "", &dir, err);
+	if (r < 0)
+		return r;
 	while (r == 0 && (errno = 0, e = readdir(dir))) {
 		if (is_dot(e->d_name))
 			continue;

@@ -135,7 +135,7 @@ static void scan_kind(struct plugins *p, enum crio_kind kind)
 		struct stat st;
 		if (m && !m->loaded && lstat(path, &st) == 0 &&
 		    (st.st_ino != m->ino || st.st_dev != m->dev || st.st_size != m->file_size ||
-		     st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec != m->ctime_ns)) {
+		     fs_ctime_ns(&st) != m->ctime_ns)) {
 			/* A refused file was replaced, put back or mended: it gets another chance. */
 			(void)pthread_mutex_lock(&p->lock);
 			free(m->refused);
@@ -271,7 +271,7 @@ static int load_file(struct module *m, crio_err *err)
 	m->dev = st.st_dev;
 	m->ino = st.st_ino;
 	m->file_size = st.st_size;
-	m->ctime_ns = st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
+	m->ctime_ns = fs_ctime_ns(&st);
 	if (r == 0)
 		r = elf_check(m->path, err);
 	m->passed_before = r == 0 && verdicts_has(m);

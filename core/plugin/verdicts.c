@@ -20,11 +20,6 @@ static char *record_path(const struct plugins *p)
 	return path_fmt("%s/%s", p->args.run_dir, RECORD);
 }
 
-static int64_t ctime_of(const struct stat *st)
-{
-	return st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
-}
-
 static void add_line(struct buf *b, const char *what, dev_t dev, ino_t ino, off_t size, int64_t ctime_ns, const char *path)
 {
 	buf_addf(b, "%s %ju %ju %jd %jd %s\n", what, (uintmax_t)dev, (uintmax_t)ino, (intmax_t)size, (intmax_t)ctime_ns, path);
@@ -37,7 +32,7 @@ static int add_head(const struct plugins *p, struct buf *b)
 
 	if (!p->args.remember || !p->args.probe_path || stat(p->args.probe_path, &st) < 0)
 		return CRIO_E_NOT_FOUND;
-	add_line(b, "crio", st.st_dev, st.st_ino, st.st_size, ctime_of(&st), p->args.probe_path);
+	add_line(b, "crio", st.st_dev, st.st_ino, st.st_size, fs_ctime_ns(&st), p->args.probe_path);
 	return 0;
 }
 

@@ -3,32 +3,11 @@
 #include <limits.h>
 #include <string.h>
 
+#include "core/unpack/tar_header.h"
 #include "core/unpack/tar_num.h"
 #include "core/unpack/tar_pax.h"
 
 #define BUF_SIZE (256u << 10)
-
-/* Where things are in a header block. */
-enum {
-	AT_NAME = 0,
-	AT_MODE = 100,
-	AT_UID = 108,
-	AT_GID = 116,
-	AT_SIZE = 124,
-	AT_MTIME = 136,
-	AT_TYPE = 156,
-	AT_LINK = 157,
-	AT_MAGIC = 257,
-	AT_MAJOR = 329,
-	AT_MINOR = 337,
-	AT_PREFIX = 345,
-	AT_GNU_ATIME = 345,
-	AT_GNU_CTIME = 357,
-	AT_GNU_SPARSE = 386,
-	AT_GNU_EXTENDED = 482,
-	AT_GNU_REALSIZE = 483,
-	AT_STAR_TRAILER = 508
-};
 
 struct tar_reader {
 	struct source src;
@@ -203,7 +182,7 @@ static int field(const struct tar_reader *r, size_t at, size_t n, const char *wh
 static int read_meta(struct tar_reader *r, struct buf *out, crio_err *err)
 {
 	int64_t size;
-	int code = field(r, AT_SIZE, 12, "size", &size, err);
+	int code = field(r, TAR_AT_SIZE, 12, "size", &size, err);
 
 	if (code)
 		return code;
@@ -250,15 +229,15 @@ static size_t prefix_len(const unsigned char *h)
 	size_t max = 0;
 	int64_t t;
 
-	if (!memcmp(h + AT_MAGIC, "ustar", 6)) {
-		max = memcmp(h + AT_STAR_TRAILER, "tar", 4) ? 155 : 131;
-	} else if (!memcmp(h + AT_MAGIC, "ustar  ", 8)) {
+	if (!memcmp(h + TAR_AT_MAGIC, "ustar", 6)) {
+		max = memcmp(h + TAR_AT_STAR_TRAILER, "tar", 4) ? 155 : 131;
+	} else if (!memcmp(h + TAR_AT_MAGIC, "ustar  ", 8)) {
 		/* GNU has times there, but Go before 1.8 wrote a prefix all the same. */
-		if ((!tar_number(h + AT_GNU_ATIME, 12, &t) || !tar_number(h + AT_GNU_CTIME, 12, &t)) &&
-		    is_ascii(h + AT_PREFIX, 155))
+		if ((!tar_number(h + TAR_AT_GNU_ATIME, 12, &t) || !tar_number(h + TAR_AT_GNU_CTIME, 12, &t)) &&
+		    is_ascii(h + TAR_AT_PREFIX, 155))
 			max = 155;
 	}
-	return max ? strnlen((const char *)h + AT_PREFIX, max) : 0;
+	return max ? strnlen((const char *)h + TAR_AT_PREFIX, max) : 0;
 }
 
 static int set_name(struct tar_reader *r, crio_err *err)
@@ -273,10 +252,10 @@ static int set_name(struct tar_reader *r, crio_err *err)
 		buf_adds(&r->name, r->pax.path);
 	} else {
 		if (prefix) {
-			buf_add(&r->name, h + AT_PREFIX, prefix);
+			buf_add(&r->name, h + TAR_AT_PREFIX, prefix);
 			buf_addc(&r->name, '/');
 		}
-		buf_add(&r->name, h + AT_NAME, strnlen((const char *)h + AT_NAME, 100));
+		buf_add(&r->name, h + TAR_AT_NAME, strnlen((const char *)h + TAR_AT_NAME, TAR_NAME_LEN));
 	}
 	buf_clear(&r->link);
 	if (r->long_link.n && r->long_link.p[0])
@@ -284,7 +263,7 @@ static int set_name(struct tar_reader *r, crio_err *err)
 	else if (str_set(r->pax.linkpath))
 		buf_adds(&r->link, r->pax.linkpath);
 	else
-		buf_add(&r->link, h + AT_LINK, strnlen((const char *)h + AT_LINK, 100));
+		buf_add(&r->link, h + TAR_AT_LINK, strnlen((const char *)h + TAR_AT_LINK, TAR_NAME_LEN));
 	if (buf_bad(&r->name) || buf_bad(&r->link))
 		return err_nomem(err);
 	return 0;
@@ -312,10 +291,10 @@ static int set_device(struct tar_reader *r, crio_err *err)
 	int64_t major = 0, minor = 0;
 	int code = 0;
 
-	if (!memcmp(r->buf + r->pos + AT_MAGIC, "ustar", 5)) {
-		code = field(r, AT_MAJOR, 8, "devmajor", &major, err);
+	if (!memcmp(r->buf + r->pos + TAR_AT_MAGIC, "ustar", 5)) {
+		code = field(r, TAR_AT_MAJOR, 8, "devmajor", &major, err);
 		if (!code)
-			code = field(r, AT_MINOR, 8, "devminor", &minor, err);
+			code = field(r, TAR_AT_MINOR, 8, "devminor", &minor, err);
 	}
 	if (code)
 		return code;
@@ -367,7 +346,7 @@ static int set_type(struct tar_reader *r, unsigned char t, crio_err *err)
 static int set_size(struct tar_reader *r, crio_err *err)
 {
 	int64_t size;
-	int code = field(r, AT_SIZE, 12, "size", &size, err);
+	int code = field(r, TAR_AT_SIZE, 12, "size", &size, err);
 
 	if (code)
 		return code;
@@ -388,7 +367,7 @@ static int set_size(struct tar_reader *r, crio_err *err)
 
 static int set_times(struct tar_reader *r, crio_err *err)
 {
-	int code = field(r, AT_MTIME, 12, "mtime", &r->e.mtime, err);
+	int code = field(r, TAR_AT_MTIME, 12, "mtime", &r->e.mtime, err);
 
 	r->e.mtime_ns = 0;
 	if (code)
@@ -414,9 +393,9 @@ static int add_extent(struct tar_reader *r, const unsigned char *p, bool *ret_mo
 static int sparse_gnu(struct tar_reader *r, crio_err *err)
 {
 	const unsigned char *h = r->buf + r->pos;
-	bool more = true, extended = h[AT_GNU_EXTENDED] != 0;
+	bool more = true, extended = h[TAR_AT_GNU_EXTENDED] != 0;
 	int64_t size;
-	int code = field(r, AT_GNU_REALSIZE, 12, "realsize", &size, err);
+	int code = field(r, TAR_AT_GNU_REALSIZE, 12, "realsize", &size, err);
 
 	if (code)
 		return code;
@@ -424,7 +403,7 @@ static int sparse_gnu(struct tar_reader *r, crio_err *err)
 		return corrupt(r, "negative size", err);
 	r->pax.n_extents = 0;
 	for (int i = 0; i < 4 && more; i++) {
-		code = add_extent(r, h + AT_GNU_SPARSE + 24 * i, &more, err);
+		code = add_extent(r, h + TAR_AT_GNU_SPARSE + 24 * i, &more, err);
 		if (code)
 			return code;
 	}
@@ -565,11 +544,11 @@ static int read_entry(struct tar_reader *r, unsigned char type, crio_err *err)
 	if (!code)
 		code = set_type(r, type, err);
 	if (!code)
-		code = field(r, AT_MODE, 8, "mode", &mode, err);
+		code = field(r, TAR_AT_MODE, 8, "mode", &mode, err);
 	if (!code)
-		code = set_id(r, AT_UID, "uid", r->pax.uid, &e->uid, err);
+		code = set_id(r, TAR_AT_UID, "uid", r->pax.uid, &e->uid, err);
 	if (!code)
-		code = set_id(r, AT_GID, "gid", r->pax.gid, &e->gid, err);
+		code = set_id(r, TAR_AT_GID, "gid", r->pax.gid, &e->gid, err);
 	if (!code)
 		code = set_times(r, err);
 	if (!code)
@@ -640,7 +619,7 @@ static int next(struct tar_reader *r, crio_err *err)
 		code = next_header(r, err);
 		if (code <= 0)
 			return code;
-		unsigned char type = r->buf[r->pos + AT_TYPE];
+		unsigned char type = r->buf[r->pos + TAR_AT_TYPE];
 
 		switch (type) {
 		case 'x':

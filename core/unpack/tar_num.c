@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/unpack/tar.h"
+#include "core/unpack/tar_header.h"
 
 static bool base256(const unsigned char *p, size_t n, int64_t *ret)
 {
@@ -50,10 +51,10 @@ bool tar_checksum_ok(const unsigned char *block)
 {
 	int64_t want, u = 0, s = 0;
 
-	if (!tar_number(block + 148, 8, &want))
+	if (!tar_number(block + TAR_AT_SUM, TAR_SUM_LEN, &want))
 		return false;
 	for (size_t i = 0; i < TAR_BLOCK; i++) {
-		unsigned char c = i >= 148 && i < 156 ? ' ' : block[i];
+		unsigned char c = i >= TAR_AT_SUM && i < TAR_AT_SUM + TAR_SUM_LEN ? ' ' : block[i];
 
 		u += c;
 		s += (signed char)c;

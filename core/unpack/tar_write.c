@@ -3,26 +3,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/unpack/tar_header.h"
+
 #define OCTAL_11 077777777777ull /* what 11 octal digits can say */
 #define OCTAL_7 07777777u
 #define PAX_MAX (1u << 20)
-
-/* Where the fields of a header are. */
-enum {
-	AT_NAME = 0,
-	AT_MODE = 100,
-	AT_UID = 108,
-	AT_GID = 116,
-	AT_SIZE = 124,
-	AT_MTIME = 136,
-	AT_SUM = 148,
-	AT_TYPE = 156,
-	AT_LINK = 157,
-	AT_MAGIC = 257,
-	AT_MAJOR = 329,
-	AT_MINOR = 337,
-	NAME_LEN = 100
-};
 
 static int room(const struct tar_out *o, uint64_t n, crio_err *err)
 {
@@ -62,7 +47,7 @@ static void octal(unsigned char *p, unsigned digits, uint64_t v)
 
 static void put_size(unsigned char block[TAR_BLOCK], uint64_t v)
 {
-	unsigned char *p = block + AT_SIZE;
+	unsigned char *p = block + TAR_AT_SIZE;
 
 	if (v <= OCTAL_11) {
 		octal(p, 11, v);
@@ -78,18 +63,18 @@ static void put_sum(unsigned char block[TAR_BLOCK])
 {
 	unsigned sum = 0;
 
-	memset(block + AT_SUM, ' ', 8);
+	memset(block + TAR_AT_SUM, ' ', TAR_SUM_LEN);
 	for (unsigned i = 0; i < TAR_BLOCK; i++)
 		sum += block[i];
-	octal(block + AT_SUM, 6, sum);
-	block[AT_SUM + 7] = ' ';
+	octal(block + TAR_AT_SUM, 6, sum);
+	block[TAR_AT_SUM + 7] = ' ';
 }
 
 static void put_name(unsigned char *p, const char *name)
 {
 	size_t n = strlen(name);
 
-	memcpy(p, name, n < NAME_LEN ? n : NAME_LEN);
+	memcpy(p, name, n < TAR_NAME_LEN ? n : TAR_NAME_LEN);
 }
 
 static char type_of(enum tar_type t)
@@ -103,18 +88,18 @@ static char type_of(enum tar_type t)
 static void fill(unsigned char block[TAR_BLOCK], const struct tar_entry *e, const char *name)
 {
 	memset(block, 0, TAR_BLOCK);
-	put_name(block + AT_NAME, name);
-	octal(block + AT_MODE, 7, e->mode & 07777);
-	octal(block + AT_UID, 7, e->uid <= OCTAL_7 ? e->uid : 0);
-	octal(block + AT_GID, 7, e->gid <= OCTAL_7 ? e->gid : 0);
+	put_name(block + TAR_AT_NAME, name);
+	octal(block + TAR_AT_MODE, 7, e->mode & 07777);
+	octal(block + TAR_AT_UID, 7, e->uid <= OCTAL_7 ? e->uid : 0);
+	octal(block + TAR_AT_GID, 7, e->gid <= OCTAL_7 ? e->gid : 0);
 	put_size(block, e->size);
-	octal(block + AT_MTIME, 11, e->mtime >= 0 && (uint64_t)e->mtime <= OCTAL_11 ? (uint64_t)e->mtime : 0);
-	block[AT_TYPE] = (unsigned char)type_of(e->type);
+	octal(block + TAR_AT_MTIME, 11, e->mtime >= 0 && (uint64_t)e->mtime <= OCTAL_11 ? (uint64_t)e->mtime : 0);
+	block[TAR_AT_TYPE] = (unsigned char)type_of(e->type);
 	if (e->link)
-		put_name(block + AT_LINK, e->link);
-	memcpy(block + AT_MAGIC, "ustar\0" "00", 8);
-	octal(block + AT_MAJOR, 7, e->major <= OCTAL_7 ? e->major : 0);
-	octal(block + AT_MINOR, 7, e->minor <= OCTAL_7 ? e->minor : 0);
+		put_name(block + TAR_AT_LINK, e->link);
+	memcpy(block + TAR_AT_MAGIC, "ustar\0" "00", 8);
+	octal(block + TAR_AT_MAJOR, 7, e->major <= OCTAL_7 ? e->major : 0);
+	octal(block + TAR_AT_MINOR, 7, e->minor <= OCTAL_7 ? e->minor : 0);
 	put_sum(block);
 }
 
@@ -154,9 +139,9 @@ static void record_mtime(struct buf *b, const struct tar_entry *e)
 
 static void pax_records(struct buf *b, const struct tar_entry *e)
 {
-	if (strlen(e->name) > NAME_LEN)
+	if (strlen(e->name) > TAR_NAME_LEN)
 		record(b, "path", e->name, strlen(e->name));
-	if (e->link && strlen(e->link) > NAME_LEN)
+	if (e->link && strlen(e->link) > TAR_NAME_LEN)
 		record(b, "linkpath", e->link, strlen(e->link));
 	if (e->uid > OCTAL_7)
 		record_number(b, "uid", e->uid);
@@ -196,7 +181,7 @@ static int put_pax(struct tar_out *o, const struct tar_entry *e, crio_err *err)
 	if (!b.n)
 		return 0;
 	fill(block, &(struct tar_entry){ .type = TAR_FILE, .size = b.n, .mode = 0600 }, "PaxHeaders/entry");
-	block[AT_TYPE] = 'x';
+	block[TAR_AT_TYPE] = 'x';
 	put_sum(block);
 	r = put(o, block, sizeof(block), err);
 	if (!r)

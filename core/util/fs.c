@@ -44,6 +44,18 @@ int fs_open_beneath(int dirfd, const char *path, int flags, mode_t mode, crio_er
 	return fd;
 }
 
+int fs_opendir_beneath(int dirfd, const char *path, DIR **ret, crio_err *err)
+{
+	int fd = fs_open_beneath(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, err);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	if (fd >= 0 && !d) {
+		(void)safe_close(fd);
+		return err_nomem(err);
+	}
+	*ret = d;
+	return d ? 0 : fd;
+}
+
 int fs_mkdirs_in_as(int dirfd, const char *path, mode_t mode, uid_t uid, gid_t gid, crio_err *err)
 {
 	cleanup_free char *p = strdup(path);
@@ -171,7 +183,9 @@ int fs_read_file(int dirfd, const char *path, size_t limit, char **ret, size_t *
 	if (!S_ISREG(st.st_mode))
 		return err_set(err, CRIO_E_INVALID, "%s is not a regular file", path);
 	int r = fs_read_fd(fd, limit, ret, ret_n, err);
-	return r < 0 ? err_wrap(err, "%s", path) : 0;
+	if (r < 0)
+		(void)err_wrap(err, "%s", path); /* r: the code is wanted by who wants no text, too */
+	return r;
 }
 
 ssize_t fs_read_small(int dirfd, const char *path, char *p, size_t n, crio_err *err)
@@ -261,11 +275,17 @@ int fs_write_file(int dirfd, const char *name, const void *p, size_t n, mode_t m
 		r = err_errno(err, errno, "rename");
 	if (r < 0) {
 		(void)unlinkat(dirfd, tmp, 0);
-		return err_wrap(err, "write %s", name);
+		(void)err_wrap(err, "write %s", name);
+		return r;
 	}
 	if (d == FS_KEEP && fsync(dirfd) < 0)
 		return err_errno(err, errno, "fsync directory of %s", name);
 	return FAILPOINT("fs.write.done", err);
+}
+
+int64_t fs_ctime_ns(const struct stat *st)
+{
+	return st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
 }
 
 /* ".tmp-XXXXXXXX-name" */

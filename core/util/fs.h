@@ -9,6 +9,7 @@
 #ifndef UTIL_FS_H
 #define UTIL_FS_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -21,6 +22,9 @@
 int fs_open_in(int dirfd, const char *path, int flags, mode_t mode, crio_err *err);
 /* The same but refuses any symbolic link on the way (RESOLVE_NO_SYMLINKS|BENEATH): for layers being unpacked. */
 int fs_open_beneath(int dirfd, const char *path, int flags, mode_t mode, crio_err *err);
+/* A directory in the same way, to be read: the stream, with a descriptor and a position of its own ("" for dirfd itself), is the
+ * caller's to close. Returns 0 or a negative code. */
+int fs_opendir_beneath(int dirfd, const char *path, DIR **ret, crio_err *err);
 /* Makes each missing directory of path below dirfd (RESOLVE_IN_ROOT), mode 0755 owner root; returns an O_PATH fd. */
 int fs_mkdirs_in(int dirfd, const char *path, mode_t mode, crio_err *err);
 /* The same, and what it makes belongs to that user and group. */
@@ -51,6 +55,9 @@ int fs_write_path(const char *path, const void *p, size_t n, mode_t mode, enum f
 /* Removes what these have begun in a directory and a kill left there. Only while nobody else writes in it. */
 void fs_sweep_begun(int dirfd);
 void fs_sweep_begun_path(const char *path);
+
+/* When a file's contents, name or attributes last changed, in ns since 1970: which of its states it is, with its inode and size. */
+int64_t fs_ctime_ns(const struct stat *st);
 
 /* Removes the tree `name` below dirfd, never leaving it, not crossing mounts; absent is success. */
 int fs_rm_rf(int dirfd, const char *name, crio_err *err);

@@ -43,7 +43,9 @@ int json_read_file(int dirfd, const char *path, size_t limit, struct json_object
 	if (r < 0)
 		return r;
 	r = json_parse(text, n, ret, err);
-	return r < 0 ? err_wrap(err, "%s", path) : 0;
+	if (r < 0)
+		(void)err_wrap(err, "%s", path); /* r: the code is wanted by who wants no text, too */
+	return r;
 }
 
 struct json_object *json_get(const struct json_object *o, const char *key)

@@ -9,51 +9,14 @@
 #include <sys/stat.h>
 
 #include "core/lifecycle/checkpoint_source.h"
-#include "core/util/fs.h"
+#include "tests/fuzz/fuzz_archive.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static char top[64];
-static int top_fd = -1;
-
-static void at_end(void)
-{
-	(void)fs_rm_rf(top_fd, "d", NULL);
-	(void)fs_rm_rf(top_fd, "r", NULL);
-	(void)unlinkat(top_fd, "log", 0);
-	(void)rmdir(top);
-}
-
-static void set_up(void)
-{
-	(void)snprintf(top, sizeof(top), "%s/crio-fuzz-XXXXXX", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
-	if (!mkdtemp(top))
-		abort();
-	top_fd = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (top_fd < 0 || atexit(at_end))
-		abort();
-}
-
-static void fix_sums(uint8_t *p, size_t n)
-{
-	for (size_t at = 0; at + 512 <= n; at += 512) {
-		unsigned int sum = 0;
-		char text[16];
-
-		if (memcmp(p + at + 257, "ustar", 5))
-			continue;
-		memset(p + at + 148, ' ', 8);
-		for (int i = 0; i < 512; i++)
-			sum += p[at + (size_t)i];
-		(void)snprintf(text, sizeof(text), "%06o", sum);
-		memcpy(p + at + 148, text, 7);
-	}
-}
 
 /* Only the two and, at most, the log; in the container's directory only criu's files. */
 static void check_places(int dir)
 {
-	cleanup_closedir DIR *d = opendir(top), *c = fdopendir(fcntl(dir, F_DUPFD_CLOEXEC, 3));
+	cleanup_closedir DIR *d = opendir(fuzz_top), *c = fdopendir(fcntl(dir, F_DUPFD_CLOEXEC, 3));
 	const struct dirent *e;
 
 	while (d && (e = readdir(d)))
@@ -71,16 +34,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	struct checkpoint_meta m = {0};
 	cleanup_free char *log = NULL;
 
-	if (top_fd < 0)
-		set_up();
-	log = path_fmt("%s/log", top);
-	if (!call || !copy || !log || mkdirat(top_fd, "r", 0700) < 0 || mkdirat(top_fd, "d", 0700) < 0)
+	fuzz_set_up();
+	log = path_fmt("%s/log", fuzz_top);
+	if (!call || !copy || !log || mkdirat(fuzz_top_fd, "r", 0700) < 0 || mkdirat(fuzz_top_fd, "d", 0700) < 0)
 		abort();
 	memcpy(copy, data, n);
-	fix_sums(copy, n);
-	cleanup_close int root = openat(top_fd, "r", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cleanup_close int dir = openat(top_fd, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cleanup_checkpoint_source struct checkpoint_source s = {open(top, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), false};
+	fuzz_fix_sums(copy, n);
+	cleanup_close int root = openat(fuzz_top_fd, "r", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_close int dir = openat(fuzz_top_fd, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_checkpoint_source struct checkpoint_source s = {open(fuzz_top, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), false};
 
 	if (root < 0 || dir < 0 || s.fd < 0 || fs_write_all(s.fd, copy, n, NULL) < 0)
 		abort();
@@ -91,8 +53,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	}
 	checkpoint_meta_release(&m);
 	check_places(dir);
-	(void)unlinkat(top_fd, "log", 0);
-	if (fs_rm_rf(top_fd, "r", NULL) || fs_rm_rf(top_fd, "d", NULL))
+	(void)unlinkat(fuzz_top_fd, "log", 0);
+	if (fs_rm_rf(fuzz_top_fd, "r", NULL) || fs_rm_rf(fuzz_top_fd, "d", NULL))
 		abort();
 	return 0;
 }

@@ -11,44 +11,9 @@
 
 #include "core/unpack/assemble.h"
 #include "core/unpack/unpack.h"
-#include "core/util/fs.h"
+#include "tests/fuzz/fuzz_archive.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static char top[64];
-static int top_fd = -1;
-
-static void at_end(void)
-{
-	(void)fs_rm_rf(top_fd, "r", NULL);
-	(void)rmdir(top);
-}
-
-static void set_up(void)
-{
-	(void)snprintf(top, sizeof(top), "%s/crio-fuzz-XXXXXX", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
-	if (!mkdtemp(top))
-		abort();
-	top_fd = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (top_fd < 0 || atexit(at_end))
-		abort();
-}
-
-static void fix_sums(uint8_t *p, size_t n)
-{
-	for (size_t at = 0; at + 512 <= n; at += 512) {
-		unsigned int sum = 0;
-		char text[16];
-
-		if (memcmp(p + at + 257, "ustar", 5))
-			continue;
-		memset(p + at + 148, ' ', 8);
-		for (int i = 0; i < 512; i++)
-			sum += p[at + (size_t)i];
-		(void)snprintf(text, sizeof(text), "%06o", sum);
-		memcpy(p + at + 148, text, 7);
-	}
-}
 
 struct input {
 	const uint8_t *p;
@@ -70,7 +35,7 @@ static ssize_t input_read(void *arg, void *p, size_t n, crio_err *err)
 
 static void check_outside(void)
 {
-	cleanup_closedir DIR *d = opendir(top);
+	cleanup_closedir DIR *d = opendir(fuzz_top);
 	int n = 0;
 
 	while (d && readdir(d))
@@ -103,14 +68,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	struct input in = {copy, n};
 	struct unpack_opts o = {.src = {input_read, &in}, .size = -1};
 
-	if (top_fd < 0)
-		set_up();
-	if (!call || !copy || mkdirat(top_fd, "r", 0700) < 0)
+	fuzz_set_up();
+	if (!call || !copy || mkdirat(fuzz_top_fd, "r", 0700) < 0)
 		abort();
 	memcpy(copy, data, n);
-	fix_sums(copy, n);
-	cleanup_close int root = openat(top_fd, "r", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cleanup_close int split = open(top, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	fuzz_fix_sums(copy, n);
+	cleanup_close int root = openat(fuzz_top_fd, "r", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_close int split = open(fuzz_top, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
 	o.dirfd = root;
 	o.tar_split_fd = split;
@@ -123,7 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (!r && !res.duplicates && o.whiteout != CRIO_WHITEOUT_REMOVE && res.compression == COMPRESSION_NONE)
 		check_back(call, root, split, &res);
 	check_outside();
-	if (fs_rm_rf(top_fd, "r", NULL))
+	if (fs_rm_rf(fuzz_top_fd, "r", NULL))
 		abort();
 	return 0;
 }

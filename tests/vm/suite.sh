@@ -41,7 +41,7 @@ figures() {
 }
 
 out_of_memory() { # out_of_memory HANDLER
-	local c; c=$(run_ctr "$(cat "/tmp/$1.pod")" "$1" oom '.command=["sh","-c","x=$(head -c 60000000 /dev/zero | tr \"\\0\" a); sleep 100"]|.linux.resources={memory_limit_in_bytes:16777216}')
+	local c; c=$(run_ctr "$(cat "/tmp/$1.pod")" "$1" oom '.command=["dd","if=/dev/zero","of=/dev/null","bs=64M","count=1"]|.linux.resources={memory_limit_in_bytes:16777216}')
 	wait_exit "$c" 60
 	is "$(ctr_field "$c" reason)" OOMKilled; is "$(ctr_field "$c" exit_code)" 137
 	rm_ctr "$c"
