@@ -3,12 +3,15 @@
 
 int config_set_str(char **field, const char *s)
 {
-	char *p = strdup(s ? s : "");
+	return config_take_str(field, strdup(s ? s : ""));
+}
 
-	if (!p)
+int config_take_str(char **field, char *s)
+{
+	if (!s)
 		return CRIO_E_NOMEM;
 	free(*field);
-	*field = p;
+	*field = s;
 	return 0;
 }
 

@@ -161,5 +161,8 @@ int namespace_options_copy(struct namespace_options *dst, const struct namespace
 #define cleanup_resources CLEANUP(resources_release)
 /* *field = copy of s ("" for NULL); the old value is freed. */
 int config_set_str(char **field, const char *s);
+/* The same with a string that becomes the field's, so that no field is ever NULL: without one (NULL, no memory) the old value stays
+ * and NOMEM is returned. */
+int config_take_str(char **field, char *s);
 
 #endif

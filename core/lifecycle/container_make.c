@@ -19,8 +19,7 @@ int container_mount(struct container *c, crio_call *call, crio_err *err)
 	int r = store_mount(c->pod->store, call, c->id, &path, err);
 	if (r < 0)
 		return r;
-	free(c->rootfs);
-	c->rootfs = move_ptr(path);
+	(void)config_take_str(&c->rootfs, move_ptr(path));
 	r = userns_reach(&c->pod->maps, c->rootfs, err);
 	return r < 0 ? r : userns_reach(&c->pod->maps, c->run_dir, err);
 }
@@ -279,11 +278,10 @@ static int make_record(struct container *c, crio_call *call, const struct image 
 	r = store_container_create(p->store, call, &a, NULL, err);
 	if (r < 0)
 		return r;
-	free(c->dir);
-	free(c->run_dir);
-	c->dir = store_container_dir(p->store, c->id);
-	c->run_dir = store_container_run_dir(p->store, c->id);
-	return c->dir && c->run_dir ? FAILPOINT("container.record", err) : err_nomem(err);
+	if (config_take_str(&c->dir, store_container_dir(p->store, c->id)) < 0 ||
+	    config_take_str(&c->run_dir, store_container_run_dir(p->store, c->id)) < 0)
+		return err_nomem(err);
+	return FAILPOINT("container.record", err);
 }
 
 /* <log_directory>/<log_path>, or <log_dir>/<pod>/<id>.log when the client names none (contract 2.2 log_dir). */
@@ -301,9 +299,7 @@ static int make_log_path(struct container *c, crio_err *err)
 		return err_nomem(err);
 	if (*own != '/' || !path_is_clean_abs(own))
 		return err_set(err, CRIO_E_INVALID, "log directory '%s' is not an absolute path", own);
-	free(c->log_path);
-	c->log_path = *path ? path_fmt("%s/%s", own, path) : path_fmt("%s/%s.log", own, c->id);
-	if (!c->log_path)
+	if (config_take_str(&c->log_path, *path ? path_fmt("%s/%s", own, path) : path_fmt("%s/%s.log", own, c->id)) < 0)
 		return err_nomem(err);
 	char *slash = strrchr(c->log_path, '/');
 	*slash = '\0';

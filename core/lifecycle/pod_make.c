@@ -200,9 +200,10 @@ static int make_record(struct pod *p, crio_call *call, const struct image *im, c
 	int r = store_container_create(p->store, call, &a, NULL, err);
 	if (r < 0)
 		return r;
-	p->dir = (free(p->dir), store_container_dir(p->store, p->id));
-	p->run_dir = (free(p->run_dir), store_container_run_dir(p->store, p->id));
-	return p->dir && p->run_dir ? FAILPOINT("pod.record", err) : err_nomem(err);
+	if (config_take_str(&p->dir, store_container_dir(p->store, p->id)) < 0 ||
+	    config_take_str(&p->run_dir, store_container_run_dir(p->store, p->id)) < 0)
+		return err_nomem(err);
+	return FAILPOINT("pod.record", err);
 }
 
 /* ---- namespaces, files, cgroup ---- */
@@ -338,10 +339,8 @@ static int name_cgroup(struct pod *p, crio_err *err)
 {
 	cleanup_free char *fs_path = NULL, *parent = NULL;
 	int r = cgroup_parent_check(p->lc->systemd, p->config.cgroup_parent, &parent, err);
-	if (r == 0) {
-		free(p->cgroup_parent);
-		p->cgroup_parent = move_ptr(parent);
-	}
+	if (r == 0)
+		(void)config_take_str(&p->cgroup_parent, move_ptr(parent));
 	if (r == 0)
 		r = cgroup_parent_fs_path(p->lc->systemd, p->cgroup_parent, &fs_path, err);
 	if (r < 0 || p->lc->systemd)
@@ -473,8 +472,7 @@ static int make_infra(struct pod *p, const struct image *im, crio_err *err)
 	int r = name_of_infra(&p->config, &name, err);
 	if (r < 0)
 		return r;
-	free(c->name);
-	c->name = name;
+	(void)config_take_str(&c->name, name);
 	return registry_making(p->lc, c, err);
 }
 

@@ -221,15 +221,12 @@ static int restore_plugins(const struct found *f, crio_call *call, struct pod *p
 
 static int fill_paths(struct pod *p)
 {
-	p->run_dir = (free(p->run_dir), store_container_run_dir(p->store, p->id));
-	p->dir = (free(p->dir), store_container_dir(p->store, p->id));
-	if (!p->run_dir || !p->dir)
+	if (config_take_str(&p->run_dir, store_container_run_dir(p->store, p->id)) < 0 ||
+	    config_take_str(&p->dir, store_container_dir(p->store, p->id)) < 0)
 		return CRIO_E_NOMEM;
-	if (!*p->resolv_path)
-		p->resolv_path = (free(p->resolv_path), path_fmt("%s/resolv.conf", p->run_dir));
-	if (!*p->hostname_path)
-		p->hostname_path = (free(p->hostname_path), path_fmt("%s/hostname", p->run_dir));
-	return p->resolv_path && p->hostname_path ? 0 : CRIO_E_NOMEM;
+	if (!*p->resolv_path && config_take_str(&p->resolv_path, path_fmt("%s/resolv.conf", p->run_dir)) < 0)
+		return CRIO_E_NOMEM;
+	return *p->hostname_path ? 0 : config_take_str(&p->hostname_path, path_fmt("%s/hostname", p->run_dir));
 }
 
 static int restore_pod(const struct found *f, crio_call *call, struct pod *p)
@@ -292,15 +289,11 @@ static int restore_container(const struct found *f, struct container *c)
 			return CRIO_E_NOMEM;
 	/* The first digest is what the status shows; without one it is the image's id. */
 	const char *digests = ann(f, ANN_IMAGE_REPO_DIGESTS);
-	if (*digests) {
-		free(c->image_ref);
-		c->image_ref = strndup(digests, strcspn(digests, ","));
-		if (!c->image_ref)
-			return CRIO_E_NOMEM;
-	}
-	c->dir = (free(c->dir), store_container_dir(f->store, c->id));
-	c->run_dir = (free(c->run_dir), store_container_run_dir(f->store, c->id));
-	if (!c->dir || !c->run_dir || labels_restore(&c->process_label, &c->mount_label, f->rec->process_label, f->rec->mount_label) < 0)
+	if (*digests && config_take_str(&c->image_ref, strndup(digests, strcspn(digests, ","))) < 0)
+		return CRIO_E_NOMEM;
+	if (config_take_str(&c->dir, store_container_dir(f->store, c->id)) < 0 ||
+	    config_take_str(&c->run_dir, store_container_run_dir(f->store, c->id)) < 0 ||
+	    labels_restore(&c->process_label, &c->mount_label, f->rec->process_label, f->rec->mount_label) < 0)
 		return CRIO_E_NOMEM;
 	/* What the process runs as, and the mounts, are in the spec. */
 	struct json_object *user = json_path(f->spec, "process.user");

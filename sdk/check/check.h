@@ -65,8 +65,12 @@ struct leftovers {
 	bool open[1024]; /* which descriptors */
 };
 void leftovers_take(struct leftovers *l);
-/* Waits a second for what is on its way out; false: something more is there than before, said in text. */
-bool leftovers_same(const struct leftovers *before, char text[LEFT_TEXT]);
+/* How long what is on its way out may take, in seconds. A runtime whose caller gave up still waits for its shim or monitor, to undo what
+ * that answers: a minute (plugins/runtime/kata) and what the undoing takes. */
+#define LEFT_SOON 10
+#define LEFT_RUNTIME 90
+/* Waits so long; false: something more is there than before, said in text. */
+bool leftovers_same(const struct leftovers *before, int seconds, char text[LEFT_TEXT]);
 
 crio_call *check_call(int64_t ns);
 

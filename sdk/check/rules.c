@@ -89,13 +89,15 @@ void leftovers_take(struct leftovers *l)
 	l->links = count_links();
 }
 
-bool leftovers_same(const struct leftovers *before, char text[LEFT_TEXT])
+bool leftovers_same(const struct leftovers *before, int seconds, char text[LEFT_TEXT])
 {
 	struct leftovers now;
-	for (int i = 0; i < 1000; i++) {
+	for (int i = 0;; i++) {
 		leftovers_take(&now);
 		if (now.fds <= before->fds && now.mounts <= before->mounts && now.links <= before->links)
 			return true;
+		if (i >= seconds * 100)
+			break;
 		(void)usleep(10000);
 	}
 	int n = snprintf(text, LEFT_TEXT, "left behind: %d descriptors, %d mounts, %d network links", now.fds - before->fds,
@@ -171,7 +173,7 @@ static void repeated(struct check *c, const char *op, check_fn fn, enum check_wa
 		(void)snprintf(rule, sizeof(rule), "on something absent it answers %s, again and again", wanted(want));
 		say(c, right, op, rule, detail);
 	}
-	say(c, leftovers_same(&before, detail), op, "it leaves no descriptor, mount or link behind", detail);
+	say(c, leftovers_same(&before, LEFT_SOON, detail), op, "it leaves no descriptor, mount or link behind", detail);
 	(void)pthread_mutex_lock(&c->lock);
 	(void)snprintf(detail, sizeof(detail), "%s", c->breach);
 	(void)pthread_mutex_unlock(&c->lock);

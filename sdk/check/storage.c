@@ -213,7 +213,7 @@ static void stack(struct check *c)
 	check_op(c, "apply_begin", do_whole, WANT_ANY);
 	bool all = check_parallel(c, do_whole, 6, 2, &err);
 	check_ok(c, all, "layers: six side by side, twice", "%s", err_text(&err));
-	check_ok(c, leftovers_same(&before, detail), "layers: nothing is left open or mounted", "%s", detail);
+	check_ok(c, leftovers_same(&before, LEFT_SOON, detail), "layers: nothing is left open or mounted", "%s", detail);
 	err_clear(&err);
 	/* A crash between begin and end: the next start's recover() knows what is on record. */
 	r = begin(c, call, HALF, BASE, &err);

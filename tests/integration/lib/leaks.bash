@@ -12,9 +12,17 @@ leaks_processes() {
 			comm[p] ~ /^(conmon|crun|runc|containerd-shim.*|sh|sleep|pause|true|bridge|host-local|portmap|loopback|busybox)$/) print comm[p] } }' | sort
 }
 leaks_fds() { # of the daemon, by what they are; a socket with its path, or "registry": curl's connections and its pairs to wake itself
-	local f
+	local f closed
+	# A connection that the other side has reset is in no table, and stays with curl until that looks: its protocol says what it was.
+	closed=$(python3 -c '
+import os, sys
+for n in os.listdir(d := "/proc/%s/fd/" % sys.argv[1]):
+    try:
+        if os.readlink(d + n).startswith("socket:") and os.getxattr(d + n, "system.sockprotoname").startswith(b"TCP"): print(os.readlink(d + n))
+    except OSError: pass' "$1")
 	for f in "/proc/$1"/fd/*; do readlink "$f" || true; done 2>/dev/null |
-		awk 'FILENAME ~ /tcp/ { name["socket:[" $10 "]"] = "registry"; next } FILENAME ~ /unix/ { name["socket:[" $7 "]"] = NF > 7 ? $8 : "registry"; next }
+		awk -v closed="$closed" 'BEGIN { split(closed, c, "\n"); for (i in c) name[c[i]] = "registry" }
+			FILENAME ~ /tcp/ { name["socket:[" $10 "]"] = "registry"; next } FILENAME ~ /unix/ { name["socket:[" $7 "]"] = NF > 7 ? $8 : "registry"; next }
 			$0 in name { print name[$0]; next } { print }' /proc/net/tcp /proc/net/tcp6 /proc/net/unix - |
 		sed -E 's/:\[[0-9]+\]$//; s|/proc/[0-9]+/|/proc/N/|' | sort | uniq -c
 }
