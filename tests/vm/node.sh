@@ -1,5 +1,5 @@
 # node.sh: what the suites of this folder share, read by them inside the node. TAP on standard output.
-# A fork takes as long here as 80 elsewhere: few programs, one pod for several tests, generous limits of time.
+# An exec takes as long here as 20 elsewhere: few programs, one pod for several tests, generous limits of time.
 cd /share || exit 2
 . lib/cri.bash
 NODE=/var/lib/vm REGISTRY=127.0.0.1:5000 CG=/sys/fs/cgroup SOCKET=/run/crio/crio.sock
