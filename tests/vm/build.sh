@@ -56,7 +56,9 @@ mkdir -p "$unit.conf.d" "$root/share"
 printf '[Manager]\nDefaultTimeoutStartSec=300\nDefaultTimeoutStopSec=60\nShowStatus=no\n' >"$etc/systemd/system.conf.d/slow.conf"
 for u in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
 	systemd-timesyncd.service systemd-update-utmp.service getty@tty1.service serial-getty@ttyS0.service ldconfig.service \
-	docker-registry.service systemd-journal-flush.service; do ln -sf /dev/null "$unit/$u"; done
+	docker-registry.service systemd-journal-flush.service systemd-logind.service systemd-update-utmp-runlevel.service \
+	modprobe@{dm_mod,drm,efi_pstore,loop}.service dev-hugepages.mount sys-kernel-tracing.mount; do ln -sf /dev/null "$unit/$u"; done
+rm -f "$etc"/apparmor.d/{lsb_release,nvidia_modprobe} # nobody's here, and five seconds to compile
 cat >"$root/usr/local/sbin/vm-run" <<'G'
 #!/bin/sh
 # Runs /share/run, with its output in /share/log and its status in /share/status, and switches the machine off.
