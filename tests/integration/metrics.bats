@@ -150,8 +150,9 @@ metrics_key = \"$NODE/tls/c/key\""
 	serve; base=$(threads)
 	[ "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$port/")" = 404 ]
 	[ "$(curl -s -o /dev/null -w '%{http_code}' -X DELETE "http://127.0.0.1:$port/metrics")" = 405 ]
-	[[ $(printf 'GET /metrics HTTP/1.1\r\n\r\n' | timeout 5 nc -N 127.0.0.1 "$port") == "HTTP/1.1 400 "* ]]
-	[[ $(head -c 20000 /dev/zero | tr '\0' x | timeout 5 nc -N 127.0.0.1 "$port") == "HTTP/1.1 431 "* ]]
+	first_line() { exec 9<>"/dev/tcp/127.0.0.1/$port"; cat >&9; timeout 5 head -n 1 <&9; }
+	[[ $(printf 'GET /metrics HTTP/1.1\r\n\r\n' | first_line) == "HTTP/1.1 400 "* ]]
+	[[ $(head -c 20000 /dev/zero | tr '\0' x | first_line) == "HTTP/1.1 431 "* ]]
 	# 100 that say nothing: 64 are kept, the rest are turned away, nobody else waits for them, and all go.
 	python3 - "$port" <<-'EOF'
 	import socket, sys, time
