@@ -379,7 +379,7 @@ static int making_wait(struct making *m, crio_call *call, int64_t limit, crio_er
 int making_settle(struct kata *k, crio_call *call, const char *id, crio_err *err)
 {
 	struct making *m;
-	int r;
+	int r = 0;
 
 	pthread_mutex_lock(&k->mu);
 	m = find(k, id);
@@ -388,10 +388,12 @@ int making_settle(struct kata *k, crio_call *call, const char *id, crio_err *err
 	else
 		m = NULL;
 	pthread_mutex_unlock(&k->mu);
-	if (!m)
-		return 0;
-	r = call_wait(k->host, call, m->done_fd, POLLIN, -1, "undoing an earlier create of it", err);
-	making_unref(m);
+	if (m) {
+		r = call_wait(k->host, call, m->done_fd, POLLIN, -1, "undoing an earlier create of it", err);
+		making_unref(m);
+	}
+	/* One whose caller left before it had done has its descriptors until somebody looks: a delete may be the last who does. */
+	makings_reap(k);
 	return r;
 }
 
@@ -402,7 +404,6 @@ static int create_task(struct task *t, crio_call *call, const struct crio_runtim
 	struct making *m;
 	int r;
 
-	makings_reap(k);
 	r = making_settle(k, call, t->id, err);
 	if (r < 0)
 		return r;

@@ -2,6 +2,7 @@
 #include "tests/plugin/runtime/rt.h"
 
 #include <errno.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
@@ -328,6 +329,45 @@ static void bad_shims(void **st)
 	}
 }
 
+static int count_fds(void)
+{
+	cleanup_closedir DIR *d = opendir("/proc/self/fd");
+	int n = 0;
+	while (d && readdir(d))
+		n++;
+	return n;
+}
+
+/* The caller leaves while the shim starts; the delete, which waits for the undoing, is the last that is heard of the container. */
+static void left_by_its_caller(void **st)
+{
+	(void)st;
+	rt_free_ char *shim = rt_path(rt, "containerd-shim-slow-v2");
+	rt_free_ char *script = rt_script(rt, "containerd-shim-slow-v2", "#!/bin/sh\nfor a; do :; done\n"
+					  "[ \"$a\" != start ] || sleep 2\nexec " SHIM " \"$@\"\n");
+	assert_non_null(script);
+	assert_int_equal(kvs_set(&rt->options, "path", shim), 0);
+	rt_restart(rt);
+	struct rt_ctr c = {.id = "kk11", .args = "[\"/bin/true\"]"};
+	crio_call *own = rt->call;
+	(void)call_cancel_fd(own); /* made when it is first asked for */
+	int before = count_fds();
+	rt->call = call_new("short", now_mono_ns() + 300 * MS);
+	assert_non_null(rt->call);
+	int r = rt_create(rt, &c);
+	call_unref(rt->call);
+	rt->call = own;
+	assert_int_equal(r, CRIO_E_DEADLINE);
+	err_clear(&rt->err);
+	assert_true(count_fds() > before); /* it is being undone */
+	rt_ok(rt, rt_del(rt, c.id));
+	for (int i = 0; i < 100 && count_fds() > before; i++) /* the host's thread of the call */
+		(void)usleep(10000);
+	assert_int_equal(count_fds(), before);
+	gone(c.id);
+	no_shim_left();
+}
+
 static void checks(void **st)
 {
 	(void)st;
@@ -360,6 +400,7 @@ static int body(void)
 	    T(the_shim_dies),
 	    T(create_says_why_it_failed),
 	    T(bad_shims),
+	    T(left_by_its_caller),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL) ? 1 : 0;
 }
